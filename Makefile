@@ -1,0 +1,82 @@
+# Every command of the project; `make` alone lists them. Each sets up first what it needs.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run test lint types format bench bench-pipeline ui docs lock clean
+
+VENV := $(or $(PROMO_SPARK_VENV),.venv)
+PYTHON := $(VENV)/bin/python
+ENVIRONMENT := source scripts/environment.sh
+PORT ?= 5000
+# `make test ARGS="tests/unit -k calendar"`, `make run ARGS="--set as_of_date=2017-10-02"`
+ARGS ?=
+export PYTHONPATH := .
+
+## this list
+help:
+	@awk '/^## / { text = substr($$0, 4) } \
+	  /^[a-z][a-z-]*:/ && text { sub(/:.*/, ""); printf "  make %-16s %s\n", $$0, text; text = "" }' Makefile
+
+## make what running needs: Python packages in .venv, Java, Delta's jars
+setup:
+	@$(ENVIRONMENT); ensure_environment requirements.txt; ensure_java; ensure_delta_jars
+
+## the same, with the tools of a developer
+setup-dev:
+	@$(ENVIRONMENT); ensure_environment requirements-dev.txt; ensure_java; ensure_delta_jars
+
+## run the whole pipeline on the embedded real data
+run:
+	@./spark-submit.sh jobs/pipeline.py --config conf/local.yaml $(ARGS)
+
+## style, types, architecture, then all tests
+test: lint
+	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) -m pytest $(ARGS)
+
+## style, types and architecture
+lint: setup-dev
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(VENV)/bin/lint-imports
+
+## types only
+types: setup-dev
+	$(PYTHON) -m mypy
+
+## put the code in form, and mend what can be mended
+format: setup-dev
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+## benchmarks beside peers
+bench: setup-dev
+	@$(ENVIRONMENT); ensure_java; ensure_local_address; \
+	for benchmark in benchmarks/*.py; do $(PYTHON) "$$benchmark"; done
+
+## time and memory of the pipeline
+bench-pipeline: setup-dev
+	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) benchmarks/pipeline.py $(ARGS)
+
+## the MLflow UI on this machine only
+ui: setup
+	@echo "MLflow: http://127.0.0.1:$(PORT)  (Ctrl-C ends it)"
+	@exec $(PYTHON) -m mlflow ui --host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///mlflow.db
+
+## write the data dictionary from the contracts
+docs: setup
+	$(PYTHON) -m promo_spark.contracts.dictionary docs/tables.md
+
+## resolve requirements*.in into the locks; UPGRADE=--upgrade takes newer versions
+lock: setup-dev
+	$(LOCK) requirements.in -o requirements.txt
+	$(LOCK) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+
+LOCK = $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)
+
+## remove caches and build products; keeps .venv, warehouse, identity and mlflow.db
+clean:
+	rm -rf build dist *.egg-info spark-warehouse metastore_db derby.log
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

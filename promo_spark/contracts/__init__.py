@@ -1,0 +1,32 @@
+"""What exists: every table of the system, declared once."""
+
+from promo_spark.contracts.audit import AUDIT
+from promo_spark.contracts.features import FEATURES
+from promo_spark.contracts.identity import IDENTITY
+from promo_spark.contracts.measurement import MEASUREMENT
+from promo_spark.contracts.plans import PLANS
+from promo_spark.contracts.recommend import RECOMMEND
+from promo_spark.contracts.response import RESPONSE
+from promo_spark.contracts.segments import SEGMENTS
+from promo_spark.contracts.silver import SILVER
+from promo_spark.contracts.table import TableContract, bronze_of
+from promo_spark.contracts.truth import TRUTH
+
+BRONZE = tuple(bronze_of(silver) for silver in SILVER)
+
+TABLES: dict[str, TableContract] = {
+    table.name: table
+    for table in (
+        *BRONZE,
+        *IDENTITY,
+        *SILVER,
+        *FEATURES,
+        *SEGMENTS,
+        *RECOMMEND,
+        *RESPONSE,
+        *PLANS,
+        *MEASUREMENT,
+        *AUDIT,
+        *TRUTH,
+    )
+}

@@ -1,0 +1,51 @@
+"""What happened afterwards, set against what was said beforehand."""
+
+from pyspark.sql import types as T
+
+from promo_spark.contracts.table import AS_OF_DATE, Column, TableContract
+
+BACKTESTS = TableContract(
+    name="measurement.backtests",
+    grain="one row per subject, model and metric",
+    key=("subject", "model", "metric", AS_OF_DATE),
+    columns=(
+        Column("subject", T.StringType(), "What was predicted: recommend_all, recommend_novel, category_sales, …"),
+        Column("model", T.StringType(), "Model or baseline"),
+        Column("metric", T.StringType(), "Name of the figure"),
+        Column(AS_OF_DATE, T.DateType(), "Day of the prediction; the days from it on are the test"),
+        Column("value", T.DoubleType(), "The figure"),
+        Column("standard_error", T.DoubleType(), "Its sampling error; NULL when not estimated"),
+        Column("observation_count", T.LongType(), "Customers or cells it is a mean over", unit="count"),
+        Column("first_date", T.DateType(), "First day tested"),
+        Column("last_date", T.DateType(), "Last day tested"),
+    ),
+)
+
+FORECAST_ACTUALS = TableContract(
+    name="measurement.forecast_actuals",
+    grain="one row per segment, category, week from the date on, and model",
+    key=("segment_id", "category", "week_start_date", "model", AS_OF_DATE),
+    columns=(
+        Column("segment_id", T.IntegerType(), "Segment at the date"),
+        Column("category", T.StringType(), "Product category"),
+        Column("week_start_date", T.DateType(), "Monday of the retailer's week"),
+        Column("model", T.StringType(), "gbt, linear, ridge or last_weeks_mean"),
+        Column(AS_OF_DATE, T.DateType(), "Day of the forecast"),
+        Column("actual_amount", T.DoubleType(), "Sales at regular price that followed", unit="currency"),
+        Column(
+            "predicted_amount",
+            T.DoubleType(),
+            "Forecast, given the promotions that were run",
+            unit="currency",
+        ),
+        Column(
+            "low_amount",
+            T.DoubleType(),
+            "Lower end of the interval; NULL where the model has none",
+            unit="currency",
+        ),
+        Column("high_amount", T.DoubleType(), "Upper end of the interval", unit="currency"),
+    ),
+)
+
+MEASUREMENT = (BACKTESTS, FORECAST_ACTUALS)

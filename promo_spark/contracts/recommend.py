@@ -1,0 +1,39 @@
+"""Which products suit which customer."""
+
+from pyspark.sql import types as T
+
+from promo_spark.contracts.table import AS_OF_DATE, Column, TableContract
+
+_AS_OF = Column(AS_OF_DATE, T.DateType(), "Learnt from events strictly before this date")
+
+RECOMMENDED_PRODUCTS = TableContract(
+    name="recommend.products",
+    grain="one row per customer, model, slot and rank",
+    key=("customer_id", "model", "slot", "rank", AS_OF_DATE),
+    columns=(
+        Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
+        _AS_OF,
+        Column("model", T.StringType(), "als, popularity or personal_frequency"),
+        Column("slot", T.StringType(), "all: repeats allowed; novel: products never bought before"),
+        Column("rank", T.IntegerType(), "From 1, the best"),
+        Column("product_id", T.StringType(), "Product", required=True),
+        Column("score", T.DoubleType(), "The model's own score"),
+        Column("is_repeat", T.BooleanType(), "The customer bought it before the date", required=True),
+    ),
+    checks=("rank >= 1", "slot IN ('all', 'novel')"),
+)
+
+FACTORS = TableContract(
+    name="recommend.factors",
+    grain="one row per customer or product in the factorisation",
+    key=("entity", "entity_id", AS_OF_DATE),
+    columns=(
+        Column("entity", T.StringType(), "customer or product"),
+        Column("entity_id", T.StringType(), "customer_id or product_id", personal=True),
+        _AS_OF,
+        Column("factors", T.ArrayType(T.FloatType()), "Latent factors of the ALS model", required=True),
+    ),
+    checks=("entity IN ('customer', 'product')",),
+)
+
+RECOMMEND = (RECOMMENDED_PRODUCTS, FACTORS)

@@ -1,0 +1,202 @@
+"""What a user may set. Every section is frozen; unknown keys are refused; defaults are settled values.
+
+``conf/base.yaml`` shows each with its meaning. The searching of settings is ``jobs/tune.py``'s work,
+not the pipeline's.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from promo_spark.contracts.source_settings import Frozen, SourceSettings
+
+
+class Places(Frozen):
+    """Where things are kept: local paths or URIs the cluster can reach."""
+
+    warehouse: str = "./warehouse"
+    identity: str = "./identity"
+    key_file: str = Field(default="./identity/pseudonym.key", description="Made with mode 0600 on the first local run")
+    key_version: int = Field(default=1, ge=1)
+    lock_wait_seconds: float = Field(default=10.0, ge=0)
+
+
+class Tracking(Frozen):
+    """The MLflow server or database, and where new experiments keep artifacts."""
+
+    uri: str = "sqlite:///mlflow.db"
+    experiment: str = "promo_spark"
+    artifacts: str | None = "./mlartifacts"
+
+
+Imputation = Literal["mean", "median", "mode"]
+
+
+class FeatureSettings(Frozen):
+    """Look-backs, imputation and winsorising; both fitted on rows before the date."""
+
+    lookback_days: int = Field(default=364, ge=28, description="Events further back are left out of rates")
+    winsorise_quantile: float = Field(default=0.995, gt=0.5, le=1)
+    imputation: dict[str, Imputation] = Field(default={"order_gap_days": "median", "redemption_rate": "mean"})
+    demographics_allowed: bool = Field(
+        default=True, description="Copy demographics into features for audits and profiles"
+    )
+    margin_rate: float = Field(
+        default=0.28, gt=0, lt=1, description="Assumed margin at regular price without a unit cost"
+    )
+    margin_rates: dict[str, float] = Field(default_factory=dict, description="The same by department")
+
+
+class SegmentSettings(Frozen):
+    """Clustering of customers."""
+
+    cluster_counts: tuple[int, ...] = (4, 5, 6, 7, 8)
+    resamples: int = Field(default=4, ge=2)
+    resample_rate: float = Field(default=0.7, gt=0, lt=1)
+    smallest_rate: float = Field(default=0.02, ge=0, lt=0.5, description="No segment below this share of customers")
+    principal_components: int | None = Field(
+        default=None, ge=2, description="Cluster in a reduced space; none: scaled features"
+    )
+    columns: tuple[str, ...] = (
+        "recency_days",
+        "order_91d_count",
+        "weekly_spend_amount",
+        "basket_spend_amount",
+        "basket_category_count",
+        "category_entropy_rate",
+        "private_brand_rate",
+        "display_spend_rate",
+        "mailer_spend_rate",
+        "discount_depth_rate",
+        "coupon_line_rate",
+        "price_sensitivity_rate",
+        "evening_order_rate",
+        "weekend_order_rate",
+    )
+    max_iterations: int = Field(default=30, ge=1)
+
+
+class RecommendSettings(Frozen):
+    """Implicit matrix factorisation and the lists made from it."""
+
+    rank: int = Field(default=32, ge=1)
+    iterations: int = Field(default=8, ge=1)
+    regularisation: float = Field(default=0.05, ge=0)
+    confidence_alpha: float = Field(default=20.0, gt=0)
+    list_length: int = Field(default=20, ge=1)
+    min_customers: int = Field(default=5, ge=1, description="Products bought by fewer customers are not recommended")
+    half_life_days: float = Field(default=112.0, gt=0, description="Decay of personal frequency and of confidence")
+    popularity_days: int = Field(default=28, ge=1)
+    excluded_departments: tuple[str, ...] = ()
+    excluded_categories: tuple[str, ...] = ()
+
+
+class ResponseSettings(Frozen):
+    """The effect of promotions on what a segment buys in a category in a week."""
+
+    categories: int = Field(default=60, ge=1, description="Best-selling categories that are planned")
+    excluded_departments: tuple[str, ...] = ()
+    excluded_categories: tuple[str, ...] = ()
+    horizons_weeks: tuple[int, ...] = (1, 2, 4, 6, 9)
+    trees: int = Field(default=40, ge=1)
+    depth: int = Field(default=5, ge=1, le=12)
+    step_size: float = Field(default=0.1, gt=0, le=1)
+    ridge: float = Field(default=0.1, ge=0)
+    calibration_weeks: int = Field(default=6, ge=1, description="Last weeks before the date that size the intervals")
+    interval_level: float = Field(default=0.8, gt=0, lt=1)
+
+
+class PlanSettings(Frozen):
+    """The budget, its limits, and how much evidence a promotion needs."""
+
+    promotions_file: str = "promotions.yaml"
+    objective: Literal["incremental_margin", "incremental_sales"] = "incremental_margin"
+    weeks: int = Field(default=4, ge=1, description="Length of the planned promotions")
+    lead_days: int = Field(default=0, ge=0, description="Days from the as_of_date to the first day")
+    budget_amount: float = Field(default=5000.0, ge=0)
+    segment_budget_rate: float = Field(default=0.5, gt=0, le=1, description="Most of the budget one segment may take")
+    segment_max_offers: int = Field(default=5, ge=1)
+    holdout_rate: float = Field(default=0.1, ge=0, lt=1)
+    bootstraps: int = Field(default=400, ge=50)
+    block_weeks: int = Field(default=4, ge=1)
+    interval_level: float = Field(default=0.9, gt=0, lt=1)
+    false_discovery_rate: float = Field(default=0.1, gt=0, lt=1)
+    test_power: float = Field(default=0.8, gt=0, lt=1)
+    max_tests_per_segment: int = Field(default=2, ge=0, description="Unproven offers proposed for a test")
+
+
+class BacktestSettings(Frozen):
+    """What is looked at once the weeks after the date are there."""
+
+    days: int = Field(default=28, ge=7, description="Days after the date in which recommendations are judged")
+    weeks: int = Field(default=9, ge=1, description="Weeks after the date in which forecasts are judged")
+    list_length: int = Field(default=10, ge=1)
+    bootstraps: int = Field(default=200, ge=50)
+
+
+class ReportSettings(Frozen):
+    """The manager's page."""
+
+    title: str = "Promotion plan"
+    weeks_shown: int = Field(default=8, ge=1, description="Weeks before the date shown beside the plan")
+
+
+class Settings(Frozen):
+    """All settings of a run, resolved from files and ``--set``."""
+
+    as_of_date: date
+    currency: str = Field(default="USD", pattern="^[A-Z]{3}$")
+    seed: int = 20171030
+    source: SourceSettings
+    places: Places = Places()
+    tracking: Tracking = Tracking()
+    spark: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    features: FeatureSettings = FeatureSettings()
+    segments: SegmentSettings = SegmentSettings()
+    recommend: RecommendSettings = RecommendSettings()
+    response: ResponseSettings = ResponseSettings()
+    plan: PlanSettings = PlanSettings()
+    backtest: BacktestSettings = BacktestSettings()
+    report: ReportSettings = ReportSettings()
+    promotions: Promotions
+
+
+class Offer(Frozen):
+    """An offer the plan may choose: its levers, how it is told, and what telling costs."""
+
+    offer_id: str = Field(pattern="^[a-z0-9_]+$")
+    name: str
+    mechanic: Literal["percent_off", "coupon", "spend_threshold", "display", "mailer", "members_only", "flash_sale"]
+    depth_rate: float = Field(default=0.0, ge=0, lt=1, description="Discount on the regular price")
+    display_rate: float = Field(default=0.0, ge=0, le=1, description="Share of the category on display")
+    mailer_rate: float = Field(default=0.0, ge=0, le=1, description="Share of the category in the mailer")
+    threshold_amount: float | None = Field(default=None, gt=0)
+    channel: str
+    contact_cost_amount: float = Field(default=0.0, ge=0, description="Per customer told")
+    fixed_cost_amount: float = Field(default=0.0, ge=0, description="Per segment and category")
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Offer:
+        if self.depth_rate == 0 and self.display_rate == 0 and self.mailer_rate == 0:
+            raise ValueError(f"offer {self.offer_id} changes nothing: give a depth, display or mailer rate")
+        return self
+
+
+class Promotions(Frozen):
+    """``conf/promotions.yaml``: the offers the plan may choose from."""
+
+    offers: tuple[Offer, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _unique(self) -> Promotions:
+        names = [offer.offer_id for offer in self.offers]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ValueError(f"offer_id is used twice: {', '.join(doubled)}")
+        return self
+
+
+Settings.model_rebuild()

@@ -1,0 +1,1 @@
+"""Customers, products and promotions as of a date."""

@@ -1,0 +1,1 @@
+"""Bronze to silver: conform, flag, reject with a reason."""

@@ -1,0 +1,87 @@
+"""Everything but order lines: received rows are in canonical columns already, little is left to conform."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from promo_spark.contracts.silver import (
+    ASSIGNMENTS,
+    CUSTOMERS,
+    PRICES,
+    PRODUCTS,
+    PROMOTION_PRODUCTS,
+    PROMOTIONS,
+    REDEMPTIONS,
+)
+from promo_spark.contracts.step import produces
+from promo_spark.contracts.table import bronze_of
+
+_FAULTS = ("faults",)
+
+
+@produces(CUSTOMERS, keep=_FAULTS, customers=bronze_of(CUSTOMERS))
+def conform_customers(*, customers: DataFrame) -> DataFrame:
+    """Customers as received, one row per record of bronze.customers."""
+    return customers
+
+
+@produces(PRODUCTS, keep=_FAULTS, products=bronze_of(PRODUCTS))
+def conform_products(*, products: DataFrame) -> DataFrame:
+    """Products as received, one row per record of bronze.products."""
+    return products
+
+
+@produces(PROMOTIONS, keep=_FAULTS, promotions=bronze_of(PROMOTIONS))
+def conform_promotions(*, promotions: DataFrame) -> DataFrame:
+    """Promotions as received, one row per record of bronze.promotions."""
+    return promotions
+
+
+@produces(PROMOTION_PRODUCTS, keep=_FAULTS, promotion_products=bronze_of(PROMOTION_PRODUCTS))
+def conform_promotion_products(*, promotion_products: DataFrame) -> DataFrame:
+    """Products that promotions cover; a promotion without coupons is its own coupon.
+
+    Args:
+        promotion_products: bronze.promotion_products, one row per record.
+
+    Returns:
+        silver.promotion_products and the ``faults``.
+    """
+    return promotion_products.withColumn("coupon_id", F.coalesce("coupon_id", "promotion_id"))
+
+
+@produces(ASSIGNMENTS, keep=_FAULTS, assignments=bronze_of(ASSIGNMENTS))
+def conform_assignments(*, assignments: DataFrame) -> DataFrame:
+    """Assignments as received, one row per record of bronze.assignments."""
+    return assignments
+
+
+@produces(REDEMPTIONS, keep=_FAULTS, redemptions=bronze_of(REDEMPTIONS))
+def conform_redemptions(*, redemptions: DataFrame) -> DataFrame:
+    """Redemptions; a promotion without coupons is its own coupon.
+
+    Args:
+        redemptions: bronze.redemptions, one row per record.
+
+    Returns:
+        silver.redemptions and the ``faults``.
+    """
+    return redemptions.withColumn("coupon_id", F.coalesce("coupon_id", "promotion_id"))
+
+
+@produces(PRICES, keep=_FAULTS, prices=bronze_of(PRICES))
+def conform_prices(*, prices: DataFrame) -> DataFrame:
+    """Prices and displays, their weeks moved to the nearest Monday.
+
+    Retail weeks often begin on another day; the Monday nearest to it begins the week that shares most
+    days with theirs, and two of their weeks never meet in one of ours.
+
+    Args:
+        prices: bronze.prices, one row per record.
+
+    Returns:
+        silver.prices and the ``faults``.
+    """
+    monday = F.trunc(F.date_add("week_start_date", 3), "week")
+    return prices.withColumn("week_start_date", monday)

@@ -1,0 +1,1 @@
+"""How stages join: one module per job."""

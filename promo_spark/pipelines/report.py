@@ -1,0 +1,120 @@
+"""Write the manager's page from what the other stages left in the tables."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pandas as pd
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from promo_spark.contracts.audit import STAGE_RUNS
+from promo_spark.contracts.features import PROMOTION_FEATURES
+from promo_spark.contracts.measurement import BACKTESTS, FORECAST_ACTUALS
+from promo_spark.contracts.plans import SEGMENT_PLAN
+from promo_spark.contracts.response import EFFECTS, PANEL
+from promo_spark.contracts.segments import SEGMENT_PROFILES, SEGMENT_QUALITY
+from promo_spark.contracts.silver import SILVER
+from promo_spark.contracts.table import rejected_of
+from promo_spark.report.facts import Evidence
+from promo_spark.report.page import render_page
+from promo_spark.runtime import Pipeline, Stage
+
+_REJECTED = tuple(rejected_of(table) for table in SILVER)
+_LEVERS = ("depth_rate", "display_rate", "mailer_rate")
+
+
+def run(stage: Stage) -> None:
+    """Collect the aggregates, render the page, keep it beside the tables and in MLflow."""
+    settings = stage.settings
+    html = render_page(
+        evidence=_evidence(stage),
+        as_of_date=stage.as_of_date,
+        currency=settings.currency,
+        title=settings.report.title,
+        budget=settings.plan.budget_amount,
+        interval_level=settings.plan.interval_level,
+        source_kind=settings.source.kind,
+        run_id=stage.run_id,
+    )
+    stage.progress(f"report: {stage.write_report(html)}")
+
+
+def _evidence(stage: Stage) -> Evidence:
+    forecasts = stage.read(FORECAST_ACTUALS)
+    return Evidence(
+        plan=stage.read(SEGMENT_PLAN).orderBy("segment_id", "category").toPandas(),
+        profiles=stage.read(SEGMENT_PROFILES).orderBy("segment_id").toPandas(),
+        quality=stage.read(SEGMENT_QUALITY).orderBy("cluster_count").toPandas(),
+        effects=stage.read(EFFECTS).orderBy("segment_id", "category", "offer_id").toPandas(),
+        weeks=_past_weeks(stage),
+        backtests=stage.read(BACKTESTS).orderBy("subject", "model", "metric").toPandas(),
+        forecasts=_weekly_totals(forecasts).toPandas(),
+        cells=forecasts.where(F.col("model") == "gbt").select("predicted_amount", "actual_amount").toPandas(),
+        promotions=_past_promotions(stage),
+        stages=_newest_runs(stage).toPandas(),
+        rejects=_rejects(stage),
+    )
+
+
+def _past_weeks(stage: Stage) -> pd.DataFrame:
+    """Levers per week, weighted by the categories' sales over the weeks shown."""
+    first = stage.as_of_date - timedelta(weeks=stage.settings.report.weeks_shown)
+    shown = stage.read(PANEL).where(F.col("week_start_date") >= F.lit(first))
+    weight = F.sum("gross_amount").over(Window.partitionBy("category"))
+    weighted = shown.withColumn("_weight", weight)
+    means = [(F.sum(F.col(name) * F.col("_weight")) / F.sum("_weight")).alias(name) for name in _LEVERS]
+    return weighted.groupBy("week_start_date").agg(*means).orderBy("week_start_date").toPandas()
+
+
+def _past_promotions(stage: Stage) -> pd.DataFrame:
+    first = stage.as_of_date - timedelta(weeks=stage.settings.report.weeks_shown)
+    ran = stage.read(PROMOTION_FEATURES).where(F.col("end_date") >= F.lit(first))
+    return ran.orderBy("start_date", "promotion_id").toPandas()
+
+
+def _weekly_totals(forecasts: DataFrame) -> DataFrame:
+    amounts = ("actual_amount", "predicted_amount", "low_amount", "high_amount")
+    sums = [F.sum(name).alias(name) for name in amounts]
+    return forecasts.groupBy("week_start_date", "model").agg(*sums).orderBy("week_start_date", "model")
+
+
+def _newest_runs(stage: Stage) -> DataFrame:
+    newest = Window.partitionBy("stage").orderBy(F.col("finished_at").desc())
+    runs = stage.read(STAGE_RUNS).where(F.col("as_of_date") == F.lit(stage.as_of_date))
+    return runs.withColumn("_place", F.row_number().over(newest)).where("_place = 1").orderBy("finished_at")
+
+
+def _rejects(stage: Stage) -> pd.DataFrame:
+    """Rejected rows per table and reason."""
+    counts = [
+        stage.read(table)
+        .select(F.lit(table.name.removesuffix("_rejected")).alias("table"), F.explode("reasons").alias("reason"))
+        .groupBy("table", "reason")
+        .agg(F.count("*").alias("rows"))
+        for table in _REJECTED
+    ]
+    total = counts[0]
+    for more in counts[1:]:
+        total = total.unionByName(more)
+    return total.orderBy(F.col("rows").desc(), "table", "reason").toPandas()
+
+
+PIPELINE = Pipeline(
+    name="report",
+    summary="Write the manager's page: the plan, why, and how far earlier predictions held.",
+    reads=(
+        SEGMENT_PLAN,
+        SEGMENT_PROFILES,
+        SEGMENT_QUALITY,
+        EFFECTS,
+        PANEL,
+        PROMOTION_FEATURES,
+        BACKTESTS,
+        FORECAST_ACTUALS,
+        STAGE_RUNS,
+        *_REJECTED,
+    ),
+    writes=(),
+    run=run,
+)

@@ -1,0 +1,1 @@
+"""Which products suit which customer."""

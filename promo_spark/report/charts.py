@@ -1,0 +1,205 @@
+"""Figures of the manager's page, as self-contained SVG text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, ACCENT, SECOND, MUTED, BAND = "#1f2933", "#0b7285", "#d9480f", "#9aa5b1", "#c5e3e8"
+_STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    # Text stays text: smaller files, searchable, and the reader's own font.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "promo_spark",
+}
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def svg(figure: Figure) -> str:
+    """The figure as an ``<svg>`` element: the same bytes for the same data."""
+    buffer = io.StringIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def segment_map(profiles: pd.DataFrame) -> Figure:
+    """Segments by their centres on the first two principal components; area is customers.
+
+    Args:
+        profiles: segments.profiles, one row per segment.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes(6.4, 3.8)
+        shares = profiles["customer_rate"].astype(float)
+        axes.scatter(
+            profiles["map_x"],
+            profiles["map_y"],
+            s=60 + 5000 * shares,
+            color=ACCENT,
+            alpha=0.35,
+            edgecolor=ACCENT,
+        )
+        for row in profiles.itertuples():
+            axes.annotate(f"{row.segment_id} {row.segment_name}", (row.map_x, row.map_y), ha="center", va="center")
+        axes.margins(0.25)
+        axes.set_xlabel("first principal component")
+        axes.set_ylabel("second principal component")
+    return figure
+
+
+def segment_shares(profiles: pd.DataFrame) -> Figure:
+    """Share of customers beside share of spend, per segment."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes(6.4, 0.6 + 0.5 * len(profiles))
+        places = np.arange(len(profiles))[::-1]
+        axes.barh(places + 0.19, 100 * profiles["customer_rate"], 0.36, color=MUTED, label="of customers")
+        axes.barh(places - 0.19, 100 * profiles["sales_rate"], 0.36, color=ACCENT, label="of spend, last 91 days")
+        axes.set_yticks(places, [f"{row.segment_id} {row.segment_name}" for row in profiles.itertuples()])
+        axes.set_xlabel("%")
+        axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def margin_forest(effects: pd.DataFrame, currency: str, level: float) -> Figure:
+    """Expected incremental margin of offers with their intervals.
+
+    Args:
+        effects: response.effects with a ``label`` column, best first.
+        currency: Currency code.
+        level: Level of the intervals, 0 to 1.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes(7.6, 0.8 + 0.27 * len(effects))
+        places = np.arange(len(effects))[::-1]
+        proven = (effects["margin_low_amount"] > 0).to_numpy()
+        for is_proven, colour in ((True, ACCENT), (False, MUTED)):
+            rows, at = effects[proven == is_proven], places[proven == is_proven]
+            below = (rows["margin_amount"] - rows["margin_low_amount"]).clip(lower=0)
+            above = (rows["margin_high_amount"] - rows["margin_amount"]).clip(lower=0)
+            spread = np.vstack([below, above])
+            axes.errorbar(rows["margin_amount"], at, xerr=spread, fmt="o", color=colour, ms=4, lw=1.4)
+        axes.axvline(0, color=INK, lw=0.8)
+        axes.set_yticks(places, effects["label"])
+        axes.set_xlabel(f"incremental margin, {currency}, with {level:.0%} interval (blue: clear of zero)")
+    return figure
+
+
+def offer_lifts(effects: pd.DataFrame) -> Figure:
+    """Spread of each offer's lift over segments and categories."""
+    with mpl.rc_context(_STYLE):
+        offers = sorted(effects["offer_id"].unique())
+        figure, axes = _axes(7.6, 0.8 + 0.34 * len(offers))
+        for column, colour, shift in (("lift_rate", ACCENT, 0.14), ("carry_rate", SECOND, -0.14)):
+            values = [100 * effects.loc[effects["offer_id"] == offer, column].dropna() for offer in offers]
+            places = [place + shift for place in range(len(offers))][::-1]
+            boxes = axes.boxplot(
+                values,
+                positions=places,
+                widths=0.22,
+                orientation="horizontal",
+                showfliers=False,
+                patch_artist=True,
+                manage_ticks=False,
+                medianprops={"color": INK},
+            )
+            for box in boxes["boxes"]:
+                box.set(facecolor=colour, alpha=0.45)
+        axes.axvline(0, color=INK, lw=0.8)
+        axes.set_yticks(range(len(offers)), offers[::-1])
+        axes.set_xlabel("% of a usual week: blue while the offer runs, orange in the two weeks after")
+    return figure
+
+
+def forecast_weeks(totals: pd.DataFrame, currency: str) -> Figure:
+    """Sales that followed against what each model had said.
+
+    Args:
+        totals: One row per week and model: ``week_start_date``, ``model``, ``actual_amount``,
+            ``predicted_amount``, ``low_amount``, ``high_amount``.
+        currency: Currency code.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes(7.6, 3.2)
+        models = sorted(totals["model"].unique(), key=lambda name: (name != "gbt", name))
+        actual = totals[totals["model"] == models[0]].sort_values("week_start_date")
+        weeks = actual["week_start_date"].astype(str)
+        axes.plot(weeks, actual["actual_amount"], color=INK, lw=2.2, label="actual")
+        for model, colour in zip(models, (ACCENT, SECOND, "#5f3dc4", MUTED, "#2b8a3e"), strict=False):
+            rows = totals[totals["model"] == model].sort_values("week_start_date")
+            axes.plot(weeks, rows["predicted_amount"], color=colour, lw=1.4, label=model)
+        axes.set_ylabel(f"sales at regular price, {currency}")
+        axes.set_ylim(bottom=0)
+        axes.tick_params(axis="x", rotation=30)
+        axes.legend(frameon=False, ncols=3)
+    return figure
+
+
+def predicted_against_actual(cells: pd.DataFrame, currency: str) -> Figure:
+    """Each segment, category and week: forecast of the boosted trees against what came."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes(4.2, 3.8)
+        axes.scatter(cells["predicted_amount"] + 1, cells["actual_amount"] + 1, s=5, color=ACCENT, alpha=0.25, lw=0)
+        top = float(max(cells["predicted_amount"].max(), cells["actual_amount"].max())) + 1
+        axes.plot([1, top], [1, top], color=INK, lw=0.8)
+        axes.set(xscale="log", yscale="log", xlabel=f"predicted + 1, {currency}", ylabel=f"actual + 1, {currency}")
+    return figure
+
+
+def cluster_choice(quality: pd.DataFrame) -> Figure:
+    """Silhouette and stability for each number of clusters tried."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes(4.2, 2.6)
+        rows = quality.sort_values("cluster_count")
+        axes.plot(rows["cluster_count"], rows["silhouette"], "o-", color=ACCENT, label="silhouette")
+        stability = (rows["cluster_count"], rows["stability_ari"], rows["stability_ari_sd"])
+        axes.errorbar(*stability, fmt="s-", color=SECOND, label="stability (ARI)")
+        chosen: Sequence[int] = rows.loc[rows["is_chosen"], "cluster_count"].tolist()
+        for count in chosen:
+            axes.axvline(count, color=MUTED, lw=6, alpha=0.3, zorder=0)
+        axes.set_xticks(rows["cluster_count"])
+        axes.set_xlabel("number of clusters (shaded: chosen)")
+        axes.legend(frameon=False)
+    return figure
+
+
+def past_levers(weeks: pd.DataFrame) -> Figure:
+    """How deep and how widely the planned categories were promoted in the weeks before.
+
+    Args:
+        weeks: One row per week: ``week_start_date``, ``depth_rate``, ``display_rate``, ``mailer_rate``.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes(7.6, 2.4)
+        labels = weeks["week_start_date"].astype(str)
+        for column, colour, label in (
+            ("depth_rate", SECOND, "mean discount depth"),
+            ("display_rate", ACCENT, "share on display"),
+            ("mailer_rate", MUTED, "share in the mailer"),
+        ):
+            axes.plot(labels, 100 * weeks[column], "o-", color=colour, label=label, ms=3.5)
+        axes.set_ylabel("%")
+        axes.set_ylim(bottom=0)
+        axes.tick_params(axis="x", rotation=30)
+        axes.legend(frameon=False, ncols=3)
+    return figure

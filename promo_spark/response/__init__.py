@@ -1,0 +1,1 @@
+"""How customers respond to promotions."""

@@ -1,0 +1,63 @@
+"""Order lines as effects see them: at regular price, returns and outliers left out; and the weeks they fill."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+_DAYS = 7
+_DISCOUNT = "CAST(coalesce(retail_discount_amount, 0) + coalesce(coupon_match_amount, 0) AS DECIMAL(18, 2))"
+_GROSS = "CAST(sales_amount + discount_amount AS DECIMAL(18, 2))"
+
+
+def sound_lines(order_lines: DataFrame) -> DataFrame:
+    """Keep sound lines and add back the discounts that the retailer paid.
+
+    Args:
+        order_lines: silver.order_lines; an unknown discount counts as none.
+
+    Returns:
+        customer_id, product_id, order_date, week_start_date, sales_amount, discount_amount, gross_amount.
+    """
+    sound = order_lines.where(~F.col("is_return") & ~F.col("is_outlier"))
+    kept = ("customer_id", "product_id", "order_date", "week_start_date", "sales_amount")
+    return sound.select(*kept, F.expr(_DISCOUNT).alias("discount_amount")).withColumn("gross_amount", F.expr(_GROSS))
+
+
+def full_weeks(*, lines: DataFrame, as_of_date: date, later_weeks: int = 0) -> DataFrame:
+    """List the Mondays of the weeks that order lines fill from their first day to their last.
+
+    Before the date: weeks whose seven days lie between the first order and the date, up to the week of the
+    last order (a retailer whose data end early did not stop selling). From the date on: up to `later_weeks` weeks
+    whose last day has orders on it or after it.
+
+    Args:
+        lines: Order lines (order_date, week_start_date).
+        as_of_date: The day of the decision.
+        later_weeks: Weeks from the date on; 0 looks at no line from the date on.
+
+    Returns:
+        Column week_start_date, one row per week, also for weeks without a line; none where no week is full.
+    """
+    is_known = F.col("order_date") < F.lit(as_of_date)
+    bounds = lines.agg(
+        F.min(F.when(is_known, F.col("order_date"))).alias("first_date"),
+        F.max(F.when(is_known, F.col("week_start_date"))).alias("last_week"),
+        F.max("order_date").alias("last_date"),
+    )
+    first = F.date_trunc("week", F.date_add("first_date", _DAYS - 1)).cast("date")
+    before = as_of_date - timedelta(days=as_of_date.weekday() + _DAYS)
+    known = _mondays(first, F.least(F.col("last_week"), F.lit(before)))
+    if later_weeks == 0:
+        return bounds.select(F.explode(known).alias("week_start_date"))
+    start = as_of_date + timedelta(days=-as_of_date.weekday() % _DAYS)
+    closed = F.date_sub(F.date_trunc("week", F.date_add("last_date", 1)).cast("date"), _DAYS)
+    later = _mondays(F.lit(start), F.least(closed, F.lit(start + timedelta(weeks=later_weeks - 1))))
+    return bounds.select(F.explode(F.concat(known, later)).alias("week_start_date"))
+
+
+def _mondays(first: Column, last: Column) -> Column:
+    dates = F.sequence(first, last, F.expr("INTERVAL 7 DAYS"))
+    return F.when(first <= last, dates).otherwise(F.array().cast("array<date>"))

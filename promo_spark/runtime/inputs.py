@@ -1,0 +1,152 @@
+"""The only place that opens input files: their records, with true positions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import Column as Expression
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from promo_spark.contracts.records import MALFORMED, RAW_TEXT, RECORD
+from promo_spark.contracts.source_settings import TableMapping
+from promo_spark.errors import SourceError
+from promo_spark.runtime.input_files import InputFile, fingerprint, fixed_folder, list_files
+from promo_spark.runtime.input_headers import check_columns, check_same_header
+from promo_spark.runtime.input_lines import open_lines
+from promo_spark.runtime.places import is_local
+
+__all__ = ["InputFile", "Opened", "fingerprint", "list_files", "open_records", "reading"]
+
+_PARQUET_MAGIC = b"PAR1"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Records of some files.
+
+    Attributes:
+        records: A frame of records, as ``promo_spark.contracts.records`` describes it.
+        counts: Records per file name; blank lines and the header are none.
+    """
+
+    records: DataFrame
+    counts: dict[str, int]
+
+
+def open_records(
+    spark: SparkSession, mapping: TableMapping, files: Sequence[InputFile], needed: Sequence[str]
+) -> Opened:
+    """Open files as records with their true positions, whatever the partitioning.
+
+    Args:
+        spark: Session.
+        mapping: Format and its options.
+        files: Which of the source's files; at least one.
+        needed: The vendor's columns that the mapping uses.
+
+    Raises:
+        SourceError: A file cannot be read, has no records, lacks a needed column, or its header
+            differs from the others or from the pinned one.
+    """
+    where = f"{mapping.path} ({mapping.format})"
+    with reading(where):
+        if mapping.format in {"csv", "json"}:
+            paths = [escaped(file.path) for file in files]
+            known = [(file.path, file.name, file.sha256) for file in files]
+            opened = Opened(
+                *open_lines(
+                    spark,
+                    mapping,
+                    paths=paths,
+                    known=known,
+                    needed=needed,
+                    plain_path=plain_path(F.col("_path")),
+                )
+            )
+        else:
+            opened = _open_rows(spark, mapping, files, needed)
+    for file in files:
+        if not opened.counts.get(file.name):
+            raise SourceError(f"{file.path}: the file holds no records. Export it again or take it away.")
+    return opened
+
+
+@contextmanager
+def reading(where: str) -> Iterator[None]:
+    """Turn what Spark says of an unreadable file into one message that names the file."""
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as fault:
+        text = str(fault)
+        if "FAILED_READ_FILE" not in text and "CANNOT_READ_FILE" not in text and "not a Parquet file" not in text:
+            raise
+        named = re.search(r"reading file (\S+?)\.?\s", text)
+        causes = re.findall(r"Caused by: [\w.$]+: ([^\n]+)", text)
+        cause = f" ({causes[-1].strip()})" if causes else ""
+        hint = "It may be cut off: fetch or export it again." if "EOF" in text else "Fetch or export it again."
+        raise SourceError(f"{named.group(1) if named else where}: cannot be read{cause}. {hint}") from fault
+
+
+def escaped(path: str) -> str:
+    """A path that Spark takes literally though it holds glob signs."""
+    return re.sub(r"([*?\[\]{}\\])", r"\\\1", path)
+
+
+def plain_path(uri: Expression) -> Expression:
+    """The path of a percent-encoded URI as ``InputFile.path`` writes it."""
+    decoded = F.url_decode(F.replace(uri, F.lit("+"), F.lit("%2B")))
+    return F.regexp_replace(decoded, "^file:/+", "/")
+
+
+def _open_rows(spark: SparkSession, mapping: TableMapping, files: Sequence[InputFile], needed: Sequence[str]) -> Opened:
+    reader = spark.read
+    if mapping.format == "delta":
+        rows = reader.format("delta").load(mapping.path)
+    else:
+        headers = {file.name: _parquet_columns(spark, file) for file in files}
+        check_same_header(mapping.path, headers, mapping.header)
+        folder = fixed_folder(mapping.path)
+        if folder is not None:
+            reader = reader.option("basePath", folder)
+        rows = reader.parquet(*(escaped(file.path) for file in files))
+    check_columns(mapping.path, tuple(rows.columns), needed)
+    names = F.create_map(*(F.lit(text) for file in files for text in (file.path, file.name)))
+    hashes = F.create_map(*(F.lit(text) for file in files for text in (file.path, file.sha256)))
+    path = plain_path(F.col("_metadata.file_path"))
+    single = files[0] if len(files) == 1 and mapping.format == "parquet" else None
+    row = F.struct(*(F.col(f"`{name.replace('`', '``')}`") for name in rows.columns))
+    placed = rows.select(
+        row.alias(RECORD),
+        F.to_json(row).alias(RAW_TEXT),
+        F.lit(False).alias(MALFORMED),
+        (F.lit(single.name) if single else names[path]).alias("source_file"),
+        (F.lit(single.sha256) if single else hashes[path]).alias("source_file_hash"),
+        (F.col("_metadata.row_index") + 1).alias("source_ordinal"),
+    )
+    if mapping.format == "delta":
+        placed = placed.where(F.col("source_file").isNotNull())
+    counts = {name: int(count) for name, count in placed.groupBy("source_file").count().collect()}
+    return Opened(placed, counts)
+
+
+def _parquet_columns(spark: SparkSession, file: InputFile) -> tuple[str, ...]:
+    if is_local(file.path):
+        with Path(file.path).open("rb") as content:
+            head = content.read(4)
+            content.seek(-min(4, file.size), 2)
+            if head != _PARQUET_MAGIC or content.read(4) != _PARQUET_MAGIC:
+                raise SourceError(f"{file.path}: this is not a Parquet file, or it is cut off. Export it again.")
+    try:
+        return tuple(spark.read.parquet(escaped(file.path)).columns)
+    except PySparkException as fault:
+        raise SourceError(
+            f"{file.path}: its columns cannot be read ({str(fault).splitlines()[0]}). "
+            "Write timestamps in microseconds and export it again."
+        ) from fault

@@ -1,0 +1,61 @@
+"""What a stage of the pipeline is: what it reads, what it writes, and what it does in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from promo_spark.contracts.table import TableContract
+from promo_spark.errors import ContractError
+
+if TYPE_CHECKING:
+    from promo_spark.runtime.stage import Stage
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One stage: order, ``--help`` and the lineage figure all come from ``reads`` and ``writes``.
+
+    Args:
+        name: Name of the stage and of its job.
+        summary: One sentence for ``--help``.
+        reads: Tables it may read.
+        writes: Tables it may write.
+        run: Does the work on a ``Stage``.
+        is_dated: Works for one as_of_date; ingest does not.
+    """
+
+    name: str
+    summary: str
+    reads: tuple[TableContract, ...]
+    writes: tuple[TableContract, ...]
+    run: Callable[[Stage], None]
+    is_dated: bool = True
+
+
+def in_order(pipelines: Iterable[Pipeline]) -> tuple[Pipeline, ...]:
+    """Sort stages so that each comes after those that write what it reads.
+
+    Raises:
+        ContractError: Two stages write one table, or stages wait for each other.
+    """
+    waiting = list(pipelines)
+    writers: dict[str, str] = {}
+    for pipeline in waiting:
+        for table in pipeline.writes:
+            if writers.setdefault(table.name, pipeline.name) != pipeline.name:
+                raise ContractError(f"{table.name} is written by {writers[table.name]} and by {pipeline.name}.")
+    ordered: list[Pipeline] = []
+    while waiting:
+        missing = {table.name for pipeline in waiting for table in pipeline.writes}
+        ready = [
+            pipeline
+            for pipeline in waiting
+            if not missing & ({table.name for table in pipeline.reads} - {table.name for table in pipeline.writes})
+        ]
+        if not ready:
+            raise ContractError(f"stages wait for each other: {', '.join(p.name for p in waiting)}")
+        ordered.extend(ready)
+        waiting = [pipeline for pipeline in waiting if pipeline not in ready]
+    return tuple(ordered)

@@ -1,0 +1,181 @@
+"""Read settings: YAML overlays, ``--set``, and every fault at once with its file and key."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from promo_spark.contracts.settings import Settings
+from promo_spark.errors import SettingsError
+
+_NOT_IDENTITY = {"places", "tracking", "spark"}
+Tree = dict[str, Any]
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without repeated keys: the second would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        doubled = sorted({str(name) for name in names if names.count(name) > 1})
+        if doubled:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key given twice: {', '.join(doubled)}", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+def load_settings(configs: Iterable[Path], overrides: Iterable[str] = ()) -> Settings:
+    """Resolve settings from files, later ones winning, and ``key=value`` overrides, which win over all.
+
+    A file may name others under ``include``, relative to itself; what it says itself wins over them.
+    ``plan.promotions_file`` is looked for beside the file that names it, else beside the first config.
+
+    Args:
+        configs: YAML files.
+        overrides: ``dotted.key=value`` with a YAML value.
+
+    Raises:
+        SettingsError: Lists every fault with the file and key it came from.
+    """
+    configs = list(configs)
+    tree: Tree = {}
+    origins: dict[str, str] = {}
+    for config in configs:
+        _overlay(tree, _read_overlay(config, origins, ()))
+    for override in overrides:
+        _apply_override(tree, origins, override)
+    _add_promotions(tree, origins, configs)
+    return _validated(tree, origins)
+
+
+def settings_fingerprint(settings: Settings) -> str:
+    """Hash of the settings that decide results: places, tracking and Spark's own tuning do not."""
+    content = settings.model_dump(mode="json", exclude=_NOT_IDENTITY)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _read_yaml(path: Path) -> Tree:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506  (a SafeLoader)
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path}: no such settings file. Give one with --config, for instance conf/local.yaml."
+        ) from None
+    except (OSError, UnicodeDecodeError) as fault:
+        raise SettingsError(f"{path}: cannot be read: {fault}") from None
+    except yaml.YAMLError as fault:
+        raise SettingsError(f"{path}: not valid YAML: {' '.join(str(fault).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: expected 'key: value' lines, found {type(content).__name__}.")
+    return content
+
+
+def _read_overlay(path: Path, origins: dict[str, str], above: tuple[Path, ...]) -> Tree:
+    if path.resolve() in above:
+        raise SettingsError(f"{path}: includes itself through {' -> '.join(str(p) for p in above)}.")
+    content = _read_yaml(path)
+    included = content.pop("include", [])
+    tree: Tree = {}
+    for name in [included] if isinstance(included, str) else included:
+        _overlay(tree, _read_overlay(path.parent / name, origins, (*above, path.resolve())))
+    _overlay(tree, content)
+    for key in _leaves(content):
+        origins[key] = str(path)
+    return tree
+
+
+def _overlay(below: Tree, above: Mapping[str, Any]) -> None:
+    for key, value in above.items():
+        replaces_source = key == "source" and isinstance(value, dict) and "kind" in value
+        if isinstance(value, dict) and isinstance(below.get(key), dict) and not replaces_source:
+            _overlay(below[key], value)
+        else:
+            below[key] = json.loads(json.dumps(value, default=str)) if isinstance(value, dict) else value
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+    for key, value in tree.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+
+
+def _apply_override(tree: Tree, origins: dict[str, str], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        raise SettingsError(f"--set {override}: write it as key=value, for instance --set plan.budget_amount=2000.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise SettingsError(f"--set {override}: the value is not valid YAML.") from None
+    *parents, leaf = key.split(".")
+    node = tree
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise SettingsError(f"--set {override}: {parent} is a value, not a section.")
+        node = child
+    node[leaf] = value
+    origins[key] = "--set"
+
+
+def _add_promotions(tree: Tree, origins: dict[str, str], configs: list[Path]) -> None:
+    if "promotions" in tree or not configs:
+        return
+    plan = tree.get("plan", {})
+    name = plan.get("promotions_file", "promotions.yaml") if isinstance(plan, dict) else "promotions.yaml"
+    origin = origins.get("plan.promotions_file", "")
+    beside = Path(origin).parent if origin not in {"", "--set"} else configs[0].parent
+    candidates = [beside / str(name), configs[0].parent / str(name), Path(str(name))]
+    path = next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
+    if not path.is_file():
+        raise SettingsError(f"plan.promotions_file: {path} does not exist; it lists the offers a plan may choose from.")
+    content = _read_yaml(path)
+    tree["promotions"] = content
+    for key in ("promotions", *_leaves(content, "promotions.")):
+        origins[key] = str(path)
+
+
+def _validated(tree: Tree, origins: Mapping[str, str]) -> Settings:
+    try:
+        return Settings.model_validate_json(json.dumps(tree, default=str), strict=True)
+    except ValidationError as fault:
+        faults = [_describe(error, origins) for error in fault.errors(include_url=False)]
+    except TypeError as fault:
+        faults = [str(fault)]
+    raise SettingsError(f"{len(faults)} fault(s) in the settings:\n" + "\n".join(f"  - {line}" for line in faults))
+
+
+def _describe(error: Mapping[str, Any], origins: Mapping[str, str]) -> str:
+    parts = [str(part) for part in error["loc"]]
+    key = ".".join(parts)
+    known = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+    origin = next((origins[name] for name in known if name in origins), "no file sets it")
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(parts[-1], _names_beside(parts), n=1, cutoff=0.4)
+        message = "unknown setting" + (f"; did you mean {near[0]}?" if near else "")
+    elif error["type"] == "missing":
+        message = "required, but not set"
+    elif "input" in error and not isinstance(error["input"], dict | list):
+        message = f"{message}, got {error['input']!r}"
+    return f"{origin}: {key or '(top level)'}: {message}"
+
+
+def _names_beside(parts: list[str]) -> list[str]:
+    model: Any = Settings
+    for part in parts[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        model = field.annotation if field is not None else None
+    is_section = isinstance(model, type) and issubclass(model, BaseModel)
+    return list(model.model_fields) if is_section else []

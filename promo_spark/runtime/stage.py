@@ -1,0 +1,146 @@
+"""A stage while it runs: the only hands a pipeline module has on tables, models and MLflow."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from pyspark.ml.util import MLReadable
+from pyspark.sql import DataFrame, SparkSession
+
+from promo_spark.contracts.settings import Settings
+from promo_spark.contracts.table import TableContract
+from promo_spark.errors import ContractError, StorageError
+from promo_spark.runtime.files import write_text
+from promo_spark.runtime.pipeline import Pipeline
+from promo_spark.runtime.places import joined
+from promo_spark.runtime.store import Store, Written
+from promo_spark.runtime.tracking import Tracker
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class Stage:
+    """One stage of one run.
+
+    Attributes:
+        pipeline: What runs.
+        settings: Resolved settings of the run.
+        spark: Session.
+        store: The door to the tables; pipelines use ``read`` and ``write`` below.
+        tracker: The stage's MLflow run.
+        run_id: Identity of the run.
+        limitations: What the data did not support, in words.
+        written: What was written, per table.
+        versions: Delta versions of the tables read or written.
+    """
+
+    pipeline: Pipeline
+    settings: Settings
+    spark: SparkSession
+    store: Store
+    tracker: Tracker
+    run_id: str
+    limitations: list[str] = field(default_factory=list)
+    written: dict[str, Written] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def as_of_date(self) -> date:
+        """The day the run decides for: features use what came strictly before it."""
+        return self.settings.as_of_date
+
+    def read(self, contract: TableContract) -> DataFrame:
+        """Open a declared table; dated ones at the stage's as_of_date, absent ones as empty."""
+        self._declared(contract, self.pipeline.reads + self.pipeline.writes, "read")
+        self.versions[contract.name] = self.store.version(contract)
+        return self.store.read(contract, self.as_of_date if contract.mode == "dated" else None)
+
+    def has(self, contract: TableContract) -> bool:
+        """Whether a declared table holds any rows (at the as_of_date)."""
+        return not self.read(contract).isEmpty()
+
+    def write(self, contract: TableContract, frame: DataFrame) -> Written:
+        """Write a declared table through the gate and count what was accepted and refused."""
+        self._declared(contract, self.pipeline.writes, "write")
+        dated = self.as_of_date if contract.mode == "dated" else None
+        return self.record(contract, self.store.write(contract, frame, as_of_date=dated))
+
+    def record(self, contract: TableContract, written: Written) -> Written:
+        """Keep the account of a write."""
+        before = self.written.get(contract.name, Written(0, 0, -1))
+        self.written[contract.name] = Written(
+            before.accepted + written.accepted, before.rejected + written.rejected, written.version
+        )
+        self.versions[contract.name] = written.version
+        rejected = f", {written.rejected:,} rejected" if written.rejected else ""
+        self.progress(f"{contract.name}: {written.accepted:,} rows{rejected}")
+        return written
+
+    def progress(self, message: str) -> None:
+        """Say what is being done."""
+        _LOG.info("%s: %s", self.pipeline.name, message)
+
+    def limitation(self, message: str) -> None:
+        """Say what the data does not support and is done without; kept for the report."""
+        _LOG.warning("%s: %s", self.pipeline.name, message)
+        self.limitations.append(message)
+
+    def metrics(self, values: Mapping[str, float]) -> None:
+        """Log aggregate figures."""
+        self.figures.update(values)
+        self.tracker.metrics(values)
+
+    def figure(self, name: str, figure: Figure) -> None:
+        """Log a plot; ``name`` without an ending."""
+        self.tracker.figure(name, figure)
+
+    def table(self, name: str, rows: pd.DataFrame) -> None:
+        """Log an aggregate table: never customer rows."""
+        self.tracker.table(name, rows)
+
+    def save_model(self, name: str, model: Any, sample: DataFrame, output: DataFrame) -> None:  # noqa: ANN401  (any Spark model)
+        """Keep a fitted Spark model beside the tables and in the MLflow registry.
+
+        Args:
+            name: Name of the model.
+            model: A fitted ``pyspark.ml`` model.
+            sample: Rows of its input columns, for the signature.
+            output: The columns it adds, for the signature.
+        """
+        model.write().overwrite().save(self._model_path(name))
+        self.tracker.model(name, model, sample, output)
+
+    def load_model(self, name: str, kind: type[MLReadable[Any]]) -> Any:  # noqa: ANN401  (the model that kind reads)
+        """Load the model an earlier stage kept for this as_of_date.
+
+        Raises:
+            StorageError: There is none; the stage that fits it has not run for this date.
+        """
+        path = self._model_path(name)
+        try:
+            return kind.load(path)
+        except Exception as fault:
+            told = f"no model {name} at {path}: run the stage that fits it for {self.as_of_date}."
+            raise StorageError(told) from fault
+
+    def write_report(self, html: str) -> str:
+        """Keep the page at ``<warehouse>/reports/<as_of_date>/index.html`` and in MLflow; return its place."""
+        place = joined(self.settings.places.warehouse, "reports", self.as_of_date.isoformat(), "index.html")
+        write_text(self.spark, place, html)
+        self.tracker.page("report/index.html", html)
+        return place
+
+    def _model_path(self, name: str) -> str:
+        return joined(self.settings.places.warehouse, "models", self.as_of_date.isoformat(), name)
+
+    def _declared(self, contract: TableContract, declared: tuple[TableContract, ...], verb: str) -> None:
+        if contract not in declared:
+            raise ContractError(f"stage {self.pipeline.name} may not {verb} {contract.name}: it is not declared.")

@@ -1,0 +1,240 @@
+"""The one door to Delta: every table is read and written here, and nothing passes unchecked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+
+import delta.exceptions.captured  # noqa: F401  (makes Delta's own errors arrive as Python exceptions)
+from delta.tables import DeltaTable
+from pyspark import StorageLevel
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from promo_spark.contracts.gate import (
+    REASONS,
+    accepted_rows,
+    judge_rows,
+    rejected_rows,
+    repeated_keys,
+    settle_repeats,
+)
+from promo_spark.contracts.table import AS_OF_DATE, TableContract, rejected_of
+from promo_spark.errors import ContractError, StorageError
+from promo_spark.runtime.places import joined
+
+_LOG = logging.getLogger(__name__)
+_CONTRACT_PROPERTY = "promo_spark.contract"
+_ATOMIC = (T.StringType, T.DateType, T.TimestampType, T.NumericType)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write did: rows accepted and refused, and the version of the table after it."""
+
+    accepted: int
+    rejected: int
+    version: int
+
+
+def contract_fingerprint(contract: TableContract) -> str:
+    """Hash of what decides a table's stored form: names, types, key and mode."""
+    form = [contract.name, contract.key, contract.mode, contract.partition_by]
+    columns = [(column.name, column.dtype.simpleString()) for column in contract.columns]
+    return hashlib.sha256(json.dumps([form, columns]).encode()).hexdigest()[:16]
+
+
+class Store:
+    """Tables of a warehouse, and of the identity root beside it.
+
+    Args:
+        spark: Session with Delta.
+        warehouse: Root of all tables but the identities.
+        identity: Root of the layer ``identity``.
+    """
+
+    def __init__(self, spark: SparkSession, *, warehouse: str, identity: str) -> None:
+        self._spark = spark
+        self._warehouse = warehouse
+        self._identity = identity
+
+    def path(self, contract: TableContract) -> str:
+        """Folder of a table."""
+        root = self._identity if contract.layer == "identity" else self._warehouse
+        return joined(root, contract.layer, contract.entity)
+
+    def exists(self, contract: TableContract) -> bool:
+        """Whether the table has been created."""
+        return bool(DeltaTable.isDeltaTable(self._spark, self.path(contract)))
+
+    def version(self, contract: TableContract) -> int:
+        """Newest version of a table; -1 where there is none."""
+        if not self.exists(contract):
+            return -1
+        history = DeltaTable.forPath(self._spark, self.path(contract)).history(1)
+        return int(history.select("version").collect()[0][0])
+
+    def read(self, contract: TableContract, as_of_date: date | None = None) -> DataFrame:
+        """Open a table; one that does not exist yet reads as empty.
+
+        Args:
+            contract: The table.
+            as_of_date: Only this date's rows, for dated tables.
+        """
+        if not self.exists(contract):
+            return self._spark.createDataFrame([], contract.schema(all_nullable=True))
+        frame = self._spark.read.format("delta").load(self.path(contract)).select(*contract.column_names)
+        return frame if as_of_date is None else frame.where(F.col(AS_OF_DATE) == F.lit(as_of_date))
+
+    def write(self, contract: TableContract, frame: DataFrame, *, as_of_date: date | None = None) -> Written:
+        """Check rows against their contract and commit them in the table's own way.
+
+        Dated tables replace the date's rows; merged ones keep the newest row per key; appended ones
+        grow. Refused rows go to ``<table>_rejected`` first, so that a crash between the two commits
+        leaves the load unfinished rather than the refusals lost.
+
+        Raises:
+            ContractError: A dated or appended table got two rows with one key, rows of another date,
+                or an appended table a row that breaks its contract.
+            StorageError: The warehouse cannot be written.
+        """
+        writers = {"dated": self._write_dated, "merged": self._write_merged, "appended": self._write_appended}
+        with _named_faults(contract, self.path(contract)):
+            self._create(contract)
+            accepted, rejected = writers[contract.mode](contract, frame, as_of_date)
+            return Written(accepted, rejected, self.version(contract))
+
+    def _create(self, contract: TableContract) -> None:
+        path = self.path(contract)
+        if self.exists(contract):
+            self._same_contract(contract, path)
+            return
+        stats = [
+            column.name for column in contract.columns if not column.personal and isinstance(column.dtype, _ATOMIC)
+        ]
+        builder = DeltaTable.createIfNotExists(self._spark).location(path).addColumns(contract.schema())
+        builder = builder.property(_CONTRACT_PROPERTY, contract_fingerprint(contract)).comment(contract.grain)
+        builder = builder.property("delta.dataSkippingStatsColumns", ",".join(stats))
+        if contract.partition_by:
+            builder = builder.partitionedBy(*contract.partition_by)
+        builder.execute()
+
+    def _same_contract(self, contract: TableContract, path: str) -> None:
+        properties = DeltaTable.forPath(self._spark, path).detail().select("properties").collect()[0][0]
+        if properties.get(_CONTRACT_PROPERTY) != contract_fingerprint(contract):
+            raise StorageError(
+                f"{contract.name} at {path} was made under another version of its contract. "
+                "Use another warehouse (places.warehouse), or move the old one away and run again."
+            )
+
+    def _write_dated(self, contract: TableContract, frame: DataFrame, as_of_date: date | None) -> tuple[int, int]:
+        if as_of_date is None:
+            raise ContractError(f"{contract.name} is written one as_of_date at a time: none was given.")
+        with _persisted(judge_rows(frame, contract)) as judged:
+            counts = judged.agg(
+                F.count("*"),
+                F.count_if(F.size(REASONS) > 0),
+                F.count_if(~F.col(AS_OF_DATE).eqNullSafe(F.lit(as_of_date))),
+            ).collect()[0]
+            total, rejected, foreign = (int(value) for value in counts)
+            if foreign:
+                raise ContractError(f"{contract.name}: {foreign} rows belong to another date than {as_of_date}.")
+            self._refuse_repeats(contract, judged)
+            where = f"{AS_OF_DATE} = DATE'{as_of_date.isoformat()}'"
+            quarantine = rejected_of(contract)
+            if rejected or self.exists(quarantine):
+                self._create(quarantine)
+                refused = rejected_rows(judged, contract).dropDuplicates(list(quarantine.key))
+                self._commit(quarantine, refused, where)
+            self._commit(contract, accepted_rows(judged, contract), where)
+        return total - rejected, rejected
+
+    def _write_merged(self, contract: TableContract, frame: DataFrame, _: date | None) -> tuple[int, int]:
+        judged = judge_rows(frame, contract)
+        with _persisted(repeated_keys(judged, contract)) as repeats:
+            settled = settle_repeats(judged, contract, repeats) if repeats.count() else judged
+            counts = settled.agg(F.count("*"), F.count_if(F.size(REASONS) > 0)).collect()[0]
+            total, rejected = (int(value) for value in counts)
+            if rejected:
+                quarantine = rejected_of(contract)
+                self._create(quarantine)
+                self._merge(quarantine, rejected_rows(settled, contract), "s.ingest_sequence >= t.ingest_sequence")
+            accepted = accepted_rows(settled, contract)
+            if self.read(contract).isEmpty():
+                self._commit(contract, accepted, None)
+            else:
+                self._merge(contract, accepted, "s.ingest_sequence >= t.ingest_sequence")
+        return total - rejected, rejected
+
+    def _write_appended(self, contract: TableContract, frame: DataFrame, _: date | None) -> tuple[int, int]:
+        before = self.version(contract)
+        self._commit(contract, frame.select(*contract.column_names), None)
+        return self._rows_since(contract, before), 0
+
+    def append_missing(self, contract: TableContract, frame: DataFrame) -> Written:
+        """Append the rows whose key the table does not hold yet."""
+        known = self.read(contract).select(*contract.key)
+        return self.write(contract, frame.join(known, list(contract.key), "left_anti"))
+
+    def _refuse_repeats(self, contract: TableContract, judged: DataFrame) -> None:
+        with _persisted(repeated_keys(judged, contract)) as repeats:
+            if not repeats.count():
+                return
+            hashed = judged.withColumn("_key_hash", F.xxhash64(*contract.key)).join(repeats, "_key_hash", "left_semi")
+            doubled = hashed.groupBy(*contract.key).count().where("count > 1").count()
+        if doubled:
+            raise ContractError(
+                f"{contract.name}: {doubled} keys ({', '.join(contract.key)}) come up more than once. "
+                f"It holds {contract.grain}."
+            )
+
+    def _commit(self, contract: TableContract, frame: DataFrame, replace_where: str | None) -> None:
+        writer = frame.write.format("delta")
+        if replace_where is None:
+            writer.mode("append").save(self.path(contract))
+        else:
+            writer.mode("overwrite").option("replaceWhere", replace_where).save(self.path(contract))
+
+    def _merge(self, contract: TableContract, frame: DataFrame, newer: str) -> None:
+        matches = " AND ".join(f"s.{name} = t.{name}" for name in contract.key)
+        target = DeltaTable.forPath(self._spark, self.path(contract)).alias("t")
+        merge = target.merge(frame.dropDuplicates(list(contract.key)).alias("s"), matches)
+        merge.whenMatchedUpdateAll(condition=newer).whenNotMatchedInsertAll().execute()
+
+    def _rows_since(self, contract: TableContract, version: int) -> int:
+        history = DeltaTable.forPath(self._spark, self.path(contract)).history()
+        metrics = history.where(F.col("version") > version).select("operationMetrics").collect()
+        return sum(int(row[0].get("numOutputRows", 0)) for row in metrics)
+
+
+@contextmanager
+def _persisted(frame: DataFrame) -> Iterator[DataFrame]:
+    kept = frame.persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        yield kept
+    finally:
+        kept.unpersist()
+
+
+@contextmanager
+def _named_faults(contract: TableContract, path: str) -> Iterator[None]:
+    """Turn a storage fault into one message that names the table and the place."""
+    try:
+        yield
+    except PySparkException as fault:
+        text = str(fault)
+        if any(
+            sign in text for sign in ("Permission denied", "Mkdirs failed", "Read-only file system", "No space left")
+        ):
+            raise StorageError(
+                f"{contract.name} cannot be written at {path}: {text.splitlines()[0]}. "
+                "Check that the folder exists, is writable and has room (setting places.warehouse)."
+            ) from fault
+        raise

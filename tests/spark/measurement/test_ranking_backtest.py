@@ -1,0 +1,174 @@
+import math
+from collections.abc import Callable, Iterable
+from datetime import date, timedelta
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from pyspark.sql import DataFrame
+from sklearn.metrics import ndcg_score
+
+from promo_spark.contracts.measurement import BACKTESTS
+from promo_spark.contracts.recommend import RECOMMENDED_PRODUCTS
+from promo_spark.contracts.settings import BacktestSettings, RecommendSettings
+from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
+from promo_spark.measurement.ranking import backtest_recommendations
+
+DAY = date(2024, 6, 3)
+SETTINGS = BacktestSettings(days=7, list_length=2)
+RECOMMEND = RecommendSettings(min_customers=1, excluded_departments=("FUEL",))
+MakeRows = Callable[..., DataFrame]
+Purchase = tuple[str, str, int]
+"""Customer, product, days from the date on; negative ones are before it."""
+
+
+def lines_of(make_rows: MakeRows, purchases: Iterable[Purchase]) -> DataFrame:
+    rows = [
+        {
+            "customer_id": customer,
+            "product_id": product,
+            "order_date": DAY + timedelta(days=day),
+            "quantity": Decimal(1),
+            "is_return": False,
+        }
+        for customer, product, day in purchases
+    ]
+    return make_rows(ORDER_LINES, rows)
+
+
+def lists_of(make_rows: MakeRows, lists: dict[tuple[str, str, str], list[str]]) -> DataFrame:
+    rows = [
+        {
+            "customer_id": customer,
+            "model": model,
+            "slot": slot,
+            "rank": rank,
+            "product_id": product,
+            "as_of_date": DAY,
+        }
+        for (customer, model, slot), products in lists.items()
+        for rank, product in enumerate(products, start=1)
+    ]
+    return make_rows(RECOMMENDED_PRODUCTS, rows)
+
+
+def judge(
+    make_rows: MakeRows, recommended: DataFrame, lines: DataFrame, settings: BacktestSettings = SETTINGS
+) -> DataFrame:
+    return backtest_recommendations(
+        recommended=recommended,
+        order_lines=lines,
+        products=make_rows(PRODUCTS, [{"product_id": "fuel", "department": "FUEL"}]),
+        as_of_date=DAY,
+        settings=settings,
+        recommend_settings=RECOMMEND,
+    )
+
+
+def figures(backtest: DataFrame) -> dict[tuple[str, str, str], tuple[float, float | None, int]]:
+    return {
+        (row.subject, row.model, row.metric): (row.value, row.standard_error, row.observation_count)
+        for row in backtest.collect()
+    }
+
+
+PAST = [("a", "x", -5), ("a", "y", -5), ("b", "y", -5), ("b", "z", -5), ("c", "w", -5)]
+LISTS = {
+    ("a", "popularity", "all"): ["y", "x", "z"],
+    ("b", "popularity", "all"): ["y", "x", "z"],
+    ("a", "als", "all"): ["x", "w"],
+    ("b", "als", "all"): ["z", "y"],
+    ("a", "popularity", "novel"): ["z", "w"],
+    ("b", "popularity", "novel"): ["x", "w"],
+}
+# a buys x (again) and z (new), b buys z (again). Not counted: fuel, the 8th day, d who has no list.
+FUTURE = [
+    ("a", "x", 0),
+    ("a", "z", 6),
+    ("b", "z", 3),
+    ("b", "z", 4),
+    ("b", "fuel", 3),
+    ("b", "x", 7),
+    ("d", "x", 1),
+]
+
+
+def test_figures_by_hand(make_rows: MakeRows) -> None:
+    found = figures(judge(make_rows, lists_of(make_rows, LISTS), lines_of(make_rows, PAST + FUTURE)))
+    discount = 1 / math.log2(3)
+    # Slot all, k = 2. popularity: a finds x at rank 2 of 2 relevant, b nothing (z is third).
+    # als: a finds x at rank 1 of 2 relevant, b finds z at rank 1 of 1.
+    popularity_a, als_a = discount / (1 + discount), 1 / (1 + discount)
+    expected = {
+        "ndcg_at_2": (popularity_a / 2, (als_a + 1) / 2),
+        "recall_at_2": (0.5 / 2, (0.5 + 1) / 2),
+        "map_at_2": (0.25 / 2, (0.5 + 1) / 2),
+        "hit_at_2": (0.5, 1.0),
+        "precision_at_2": (0.5 / 2, (0.5 + 0.5) / 2),
+    }
+    for metric, (popularity, als) in expected.items():
+        assert found["recommend_all", "popularity", metric][0] == pytest.approx(popularity, abs=1e-9)
+        assert found["recommend_all", "als", metric][0] == pytest.approx(als, abs=1e-9)
+        difference = found["recommend_all", "als", f"{metric}_minus_popularity"]
+        assert difference[0] == pytest.approx(als - popularity, abs=1e-9)
+        assert difference[2] == 2
+    # Of two values the standard error of the mean is half their distance.
+    assert found["recommend_all", "popularity", "ndcg_at_2"][1] == pytest.approx(popularity_a / 2)
+    paired = ((als_a - popularity_a) + 1) / 2, abs((als_a - popularity_a) - 1) / 2
+    assert found["recommend_all", "als", "ndcg_at_2_minus_popularity"][:2] == pytest.approx(paired)
+    # Shown of the catalogue w, x, y, z: popularity y, x; als x, w, z, y.
+    assert found["recommend_all", "popularity", "coverage_at_2"] == (0.5, None, 2)
+    assert found["recommend_all", "als", "coverage_at_2"] == (1.0, None, 2)
+    # Slot novel: b bought z before and nothing new, so a alone is judged, and has no standard error.
+    assert found["recommend_novel", "popularity", "ndcg_at_2"] == (1.0, None, 1)
+    assert ("recommend_all", "popularity", "ndcg_at_2_minus_popularity") not in found
+
+
+def test_test_days_are_named(make_rows: MakeRows) -> None:
+    rows = judge(make_rows, lists_of(make_rows, LISTS), lines_of(make_rows, PAST + FUTURE)).collect()
+    assert {(row.as_of_date, row.first_date, row.last_date) for row in rows} == {
+        (DAY, DAY, DAY + timedelta(days=6))
+    }
+
+
+def test_a_model_without_a_list_for_a_customer_scores_nothing_there(make_rows: MakeRows) -> None:
+    lists = {key: products for key, products in LISTS.items() if key != ("b", "als", "all")}
+    found = figures(judge(make_rows, lists_of(make_rows, lists), lines_of(make_rows, PAST + FUTURE)))
+    assert found["recommend_all", "als", "hit_at_2"][::2] == (0.5, 2)
+
+
+def test_ndcg_agrees_with_sklearn(make_rows: MakeRows) -> None:
+    dice = np.random.default_rng(3)
+    products = [f"p{i}" for i in range(12)]
+    lists = {(f"c{c}", "als", "all"): dice.permutation(products).tolist() for c in range(20)}
+    bought = {f"c{c}": dice.permutation(products)[: dice.integers(1, 7)].tolist() for c in range(20)}
+    lines = lines_of(
+        make_rows, [(customer, product, 1) for customer, own in bought.items() for product in own]
+    )
+    settings = SETTINGS.model_copy(update={"list_length": 5})
+    found = figures(judge(make_rows, lists_of(make_rows, lists), lines, settings))
+    expected = [
+        ndcg_score([[product in bought[customer] for product in ranked]], [list(range(12, 0, -1))], k=5)
+        for (customer, _, _), ranked in lists.items()
+    ]
+    value, standard_error, count = found["recommend_all", "als", "ndcg_at_5"]
+    assert value == pytest.approx(np.mean(expected))
+    assert standard_error == pytest.approx(np.std(expected, ddof=1) / math.sqrt(20))
+    assert count == 20
+
+
+@pytest.mark.parametrize("known", [[], PAST], ids=["nothing", "only the past"])
+def test_without_purchases_from_the_date_on_there_is_no_backtest(
+    make_rows: MakeRows, known: list[Purchase]
+) -> None:
+    lists = lists_of(make_rows, LISTS if known else {})
+    backtest = judge(make_rows, lists, lines_of(make_rows, known))
+    assert backtest.schema == BACKTESTS.schema(all_nullable=True)
+    assert backtest.isEmpty()
+
+
+def test_figures_are_the_same_whatever_the_order_and_partitions(make_rows: MakeRows) -> None:
+    recommended, lines = lists_of(make_rows, LISTS), lines_of(make_rows, PAST + FUTURE)
+    once = figures(judge(make_rows, recommended, lines))
+    again = figures(judge(make_rows, recommended.repartition(3), lines.orderBy("product_id").repartition(4)))
+    assert once == again

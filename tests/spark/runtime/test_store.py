@@ -1,0 +1,126 @@
+"""The one door: what it accepts, refuses, replaces and merges."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from promo_spark.contracts.features import AFFINITY
+from promo_spark.contracts.identity import IDENTITY_CUSTOMERS
+from promo_spark.contracts.silver import PRODUCTS
+from promo_spark.contracts.table import rejected_of
+from promo_spark.errors import ContractError, StorageError
+from promo_spark.runtime.store import Store
+from tests.conftest import MakeRows
+
+DAY = date(2017, 10, 30)
+NEXT_DAY = date(2017, 10, 31)
+
+
+@pytest.fixture
+def store(spark: SparkSession, tmp_path: Path) -> Store:
+    return Store(spark, warehouse=str(tmp_path / "warehouse"), identity=str(tmp_path / "identity"))
+
+
+def affinity(make_rows: MakeRows, *customers: str, day: date = DAY, recency: int = 3) -> DataFrame:
+    return make_rows(
+        AFFINITY,
+        [{"customer_id": c, "category": "milk", "as_of_date": day, "recency_days": recency} for c in customers],
+    )
+
+
+def product(identity: str, sequence: int = 1, ordinal: int = 1, **columns: object) -> dict[str, object]:
+    lineage = {"source_file": f"f{sequence}", "source_ordinal": ordinal, "ingest_sequence": sequence}
+    return {"product_id": identity, **lineage, **columns}
+
+
+def test_a_date_is_replaced_and_others_stay(store: Store, make_rows: MakeRows) -> None:
+    store.write(AFFINITY, affinity(make_rows, "a", "b"), as_of_date=DAY)
+    store.write(AFFINITY, affinity(make_rows, "c", day=NEXT_DAY), as_of_date=NEXT_DAY)
+    written = store.write(AFFINITY, affinity(make_rows, "d"), as_of_date=DAY)
+    assert (written.accepted, written.rejected) == (1, 0)
+    assert {row.customer_id for row in store.read(AFFINITY).collect()} == {"c", "d"}
+    assert [row.customer_id for row in store.read(AFFINITY, NEXT_DAY).collect()] == ["c"]
+
+
+def test_rows_that_break_a_check_are_kept_with_the_reason(store: Store, make_rows: MakeRows) -> None:
+    good, bad = affinity(make_rows, "a"), affinity(make_rows, "b", recency=0)
+    written = store.write(AFFINITY, good.unionByName(bad), as_of_date=DAY)
+    rejected = store.read(rejected_of(AFFINITY), DAY).collect()
+    assert (written.accepted, written.rejected) == (1, 1)
+    assert rejected[0].reasons == ["not (recency_days > 0)"]
+    assert "milk" in rejected[0].row_json
+    assert "customer_id" not in rejected[0].row_json
+
+
+def test_a_corrected_date_leaves_no_old_rejects(store: Store, make_rows: MakeRows) -> None:
+    store.write(AFFINITY, affinity(make_rows, "a", recency=0), as_of_date=DAY)
+    store.write(AFFINITY, affinity(make_rows, "a"), as_of_date=DAY)
+    assert store.read(rejected_of(AFFINITY), DAY).isEmpty()
+
+
+def test_two_rows_with_one_key_are_a_fault_of_the_stage(store: Store, make_rows: MakeRows) -> None:
+    with pytest.raises(ContractError, match=r"features\.affinity: 1 keys"):
+        store.write(AFFINITY, affinity(make_rows, "a", "a"), as_of_date=DAY)
+    assert store.read(AFFINITY).isEmpty()
+
+
+def test_rows_of_another_date_are_a_fault_of_the_stage(store: Store, make_rows: MakeRows) -> None:
+    with pytest.raises(ContractError, match="1 rows belong to another date"):
+        store.write(AFFINITY, affinity(make_rows, "a", day=NEXT_DAY), as_of_date=DAY)
+
+
+def test_a_record_twice_in_a_file_counts_once(store: Store, make_rows: MakeRows) -> None:
+    rows = [
+        product("p", ordinal=1, brand="first"),
+        product("p", ordinal=2, brand="second"),
+        product("q", ordinal=3),
+    ]
+    written = store.write(PRODUCTS, make_rows(PRODUCTS, rows))
+    assert (written.accepted, written.rejected) == (2, 1)
+    assert {(r.product_id, r.brand) for r in store.read(PRODUCTS).collect()} == {("p", "first"), ("q", None)}
+    assert store.read(rejected_of(PRODUCTS)).first().reasons == ["duplicate key (product_id)"]
+
+
+def test_a_later_load_corrects_and_an_earlier_one_does_not(store: Store, make_rows: MakeRows) -> None:
+    store.write(PRODUCTS, make_rows(PRODUCTS, [product("p", 2, brand="new")]))
+    store.write(PRODUCTS, make_rows(PRODUCTS, [product("p", 1, brand="old"), product("q", 1)]))
+    assert {(r.product_id, r.brand) for r in store.read(PRODUCTS).collect()} == {("p", "new"), ("q", None)}
+    store.write(PRODUCTS, make_rows(PRODUCTS, [product("p", 3, brand="newest")]))
+    assert {(r.product_id, r.brand) for r in store.read(PRODUCTS).collect()} == {("p", "newest"), ("q", None)}
+
+
+def test_writing_twice_changes_nothing(store: Store, make_rows: MakeRows) -> None:
+    rows = make_rows(PRODUCTS, [product("p"), product("p", ordinal=2), product(None, ordinal=3)])
+    first = store.write(PRODUCTS, rows)
+    second = store.write(PRODUCTS, rows)
+    assert (first.accepted, first.rejected) == (second.accepted, second.rejected) == (1, 2)
+    assert store.read(PRODUCTS).count() == 1
+    assert store.read(rejected_of(PRODUCTS)).count() == 2
+
+
+def test_known_identities_are_not_appended_again(store: Store, make_rows: MakeRows) -> None:
+    rows = make_rows(IDENTITY_CUSTOMERS, [{"raw_customer_id": "1", "customer_id": "x", "key_version": 1}])
+    assert store.append_missing(IDENTITY_CUSTOMERS, rows).accepted == 1
+    assert store.append_missing(IDENTITY_CUSTOMERS, rows).accepted == 0
+    assert store.path(IDENTITY_CUSTOMERS).endswith("identity/identity/customers")
+
+
+def test_no_statistics_of_personal_columns(store: Store, make_rows: MakeRows, tmp_path: Path) -> None:
+    store.write(AFFINITY, affinity(make_rows, "customer-canary"), as_of_date=DAY)
+    log = "".join(f.read_text() for f in (tmp_path / "warehouse/features/affinity/_delta_log").glob("*.json"))
+    assert "recency_days" in log
+    assert "customer-canary" not in log
+
+
+def test_a_table_of_another_contract_is_refused(store: Store, make_rows: MakeRows) -> None:
+    store.write(PRODUCTS, make_rows(PRODUCTS, [product("p")]))
+    changed = PRODUCTS.extended("silver.products", key=("product_id", "brand"))
+    with pytest.raises(StorageError, match=r"silver\.products .* another version of its contract"):
+        store.write(changed, make_rows(changed, [product("p")]))
+
+
+def test_a_table_that_does_not_exist_reads_as_empty(store: Store) -> None:
+    assert store.read(PRODUCTS).isEmpty()
+    assert store.version(PRODUCTS) == -1

@@ -1,0 +1,198 @@
+"""The manager's page from hand-made aggregates, without Spark."""
+
+from datetime import UTC, date, datetime
+
+import pandas as pd
+import pytest
+
+from promo_spark.contracts.measurement import BACKTESTS, FORECAST_ACTUALS
+from promo_spark.contracts.plans import SEGMENT_PLAN
+from promo_spark.contracts.response import EFFECTS, PANEL
+from promo_spark.contracts.segments import SEGMENT_PROFILES, SEGMENT_QUALITY
+from promo_spark.contracts.table import TableContract
+from promo_spark.report.facts import Evidence, Headline, headline, model_table, plan_in_words
+from promo_spark.report.page import render_page
+
+DAY = date(2017, 10, 30)
+HOSTILE = "<script>alert('x')</script>"
+
+
+def frame(contract: TableContract, *rows: dict[str, object]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [{name: row.get(name) for name in contract.column_names} for row in rows], columns=contract.column_names
+    )
+
+
+def plan_row(decision: str, category: str, **values: object) -> dict[str, object]:
+    return {
+        "segment_id": 0,
+        "category": category,
+        "segment_name": "Big spenders",
+        "decision": decision,
+        "offer_id": "ten_off",
+        "channel": "mail",
+        "reasons": [f"because of {HOSTILE}"],
+        "customer_count": 100,
+        "depth_rate": 0.1,
+        "cost_amount": 30.0,
+        "incremental_margin_amount": 50.0,
+        "margin_low_amount": 5.0,
+        "margin_high_amount": 90.0,
+        "incremental_sales_amount": 300.0,
+        "roi_rate": 1.7,
+        "start_date": DAY,
+        "end_date": DAY,
+        "time_slot": "evening",
+        **values,
+    }
+
+
+PROFILE = {
+    "segment_id": 0,
+    "segment_name": HOSTILE,
+    "description": "They buy more.",
+    "customer_count": 100,
+    "customer_rate": 1.0,
+    "sales_rate": 1.0,
+    "favourite_categories": ["MILK"],
+    "map_x": 0.1,
+    "map_y": 0.2,
+}
+EFFECT = {
+    "segment_id": 0,
+    "category": "MILK",
+    "offer_id": "ten_off",
+    "margin_amount": 9.0,
+    "margin_low_amount": -1.0,
+    "margin_high_amount": 20.0,
+    "lift_rate": 0.2,
+    "carry_rate": -0.1,
+}
+
+
+@pytest.fixture
+def evidence() -> Evidence:
+    run = {
+        "stage": "plan",
+        "finished_at": datetime(2026, 1, 1, tzinfo=UTC),
+        "duration_seconds": 1.5,
+        "rows_written": {"plans.segment_plan": 3},
+        "rows_rejected": {"plans.segment_plan": 0},
+        "limitations": ["no prices: displays are unknown"],
+    }
+    forecast = {
+        "segment_id": 0,
+        "category": "MILK",
+        "week_start_date": DAY,
+        "model": "gbt",
+        "actual_amount": 10.0,
+        "predicted_amount": 9.0,
+    }
+    quality = {"cluster_count": 4, "silhouette": 0.3, "stability_ari": 0.8, "stability_ari_sd": 0.1, "is_chosen": True}
+    weeks = {"week_start_date": DAY, "depth_rate": 0.1, "display_rate": 0.2, "mailer_rate": 0.3}
+    backtest = {
+        "subject": "recommend_all",
+        "model": "als",
+        "metric": "ndcg_at_10",
+        "value": 0.21,
+        "standard_error": 0.006,
+    }
+    return Evidence(
+        plan=frame(
+            SEGMENT_PLAN,
+            plan_row("promote", "MILK"),
+            plan_row("test", "BEER", test_customer_count=900),
+            plan_row("none", "SOAP"),
+        ),
+        profiles=frame(SEGMENT_PROFILES, PROFILE),
+        quality=frame(SEGMENT_QUALITY, quality),
+        effects=frame(EFFECTS, EFFECT),
+        weeks=frame(PANEL, weeks),
+        backtests=frame(BACKTESTS, backtest),
+        forecasts=frame(FORECAST_ACTUALS, forecast),
+        cells=pd.DataFrame({"predicted_amount": [9.0], "actual_amount": [10.0]}),
+        promotions=pd.DataFrame(),
+        stages=pd.DataFrame([run]),
+        rejects=pd.DataFrame([{"table": "silver.products", "reason": "duplicate key (product_id)", "rows": 2}]),
+    )
+
+
+def render(evidence: Evidence, source_kind: str = "files") -> str:
+    return render_page(
+        evidence=evidence,
+        as_of_date=DAY,
+        currency="EUR",
+        title="Plan",
+        budget=100.0,
+        interval_level=0.9,
+        source_kind=source_kind,
+        run_id="abc",
+    )
+
+
+def test_the_page_says_what_matters_and_needs_no_network(evidence: Evidence) -> None:
+    page = render(evidence)
+    for told in (
+        "30 EUR",
+        "5 EUR to 90 EUR",
+        "no prices: displays are unknown",
+        "duplicate key",
+        "0.21 ± 0.006",
+        "900",
+    ):
+        assert told in page
+    assert page.count("<svg") == 8
+    assert "src=" not in page
+    assert "Synthetic data" not in page
+
+
+def test_what_comes_from_data_cannot_become_markup(evidence: Evidence) -> None:
+    page = render(evidence)
+    assert HOSTILE not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_synthetic_figures_are_labelled(evidence: Evidence) -> None:
+    assert "Synthetic data" in render(evidence, "synthetic")
+
+
+def test_the_same_evidence_gives_the_same_page(evidence: Evidence) -> None:
+    assert render(evidence) == render(evidence)
+
+
+def test_the_page_stands_without_the_optional_parts(evidence: Evidence) -> None:
+    empty = {
+        name: getattr(evidence, name).head(0)
+        for name in ("profiles", "quality", "effects", "weeks", "forecasts", "cells", "backtests")
+    }
+    page = render(
+        Evidence(
+            plan=evidence.plan.head(0),
+            promotions=pd.DataFrame(),
+            stages=evidence.stages,
+            rejects=evidence.rejects,
+            **empty,
+        )
+    )
+    assert "No promotion." in page
+    assert "<svg" not in page
+    assert "are not there yet" in page
+
+
+def test_headline_counts_each_segment_once(evidence: Evidence) -> None:
+    plan = pd.concat([evidence.plan, frame(SEGMENT_PLAN, plan_row("promote", "TEA"))])
+    assert headline(plan, 100.0) == Headline(2, 1, 60.0, 100.0, 100.0, 10.0, 180.0, 100)
+
+
+def test_plan_in_words() -> None:
+    nothing = Headline(0, 2, 0.0, 100.0, 0.0, 0.0, 0.0, 0)
+    assert plan_in_words(nothing, "EUR").startswith("No promotion.")
+    assert plan_in_words(nothing, "EUR").endswith("2 unproven offers would be worth a test.")
+    assert "Run 1 promotion for 30 EUR of a budget of 100 EUR" in plan_in_words(
+        Headline(1, 0, 30, 100, 50, 5, 90, 9), "EUR"
+    )
+
+
+def test_model_table_is_models_by_metrics(evidence: Evidence) -> None:
+    table = model_table(evidence.backtests)["recommend_all"]
+    assert table.loc["als", "ndcg_at_10"] == "0.21 ± 0.006"

@@ -1,0 +1,98 @@
+"""Reading settings: overlays, overrides, and faults with their file and key."""
+
+from pathlib import Path
+
+import pytest
+
+from promo_spark.contracts.settings import Settings
+from promo_spark.errors import SettingsError
+from promo_spark.runtime.settings import load_settings, settings_fingerprint
+
+OFFERS = "offers:\n  - {offer_id: ten_off, name: Ten, mechanic: percent_off, depth_rate: 0.1, channel: app}\n"
+BASE = "as_of_date: 2017-10-30\nsource: {kind: synthetic}\n"
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    (tmp_path / "promotions.yaml").write_text(OFFERS)
+    (tmp_path / "base.yaml").write_text(BASE)
+    return tmp_path
+
+
+def load(conf: Path, text: str, *overrides: str) -> Settings:
+    (conf / "own.yaml").write_text(text)
+    return load_settings([conf / "own.yaml"], overrides)
+
+
+def test_what_is_nearer_wins(conf: Path) -> None:
+    text = "include: base.yaml\nplan: {budget_amount: 10, weeks: 2}\n"
+    settings = load(conf, text, "plan.budget_amount=20")
+    assert (settings.plan.budget_amount, settings.plan.weeks) == (20, 2)
+    assert settings.promotions.offers[0].offer_id == "ten_off"
+
+
+def test_another_source_replaces_the_whole_section(conf: Path) -> None:
+    (conf / "base.yaml").write_text("as_of_date: 2017-10-30\nsource: {kind: synthetic, customers: 9}\n")
+    settings = load(conf, "include: base.yaml\nsource: {kind: complete_journey}\n")
+    assert settings.source.kind == "complete_journey"
+
+
+def test_every_fault_is_told_at_once_with_file_and_key(conf: Path) -> None:
+    text = "include: base.yaml\nplan: {budget_amount: -1, budgte_amount: 2}\nseed: many\n"
+    text += "segments: {resamples: 2.5}\n"
+    with pytest.raises(SettingsError) as fault:
+        load(conf, text, "plan.weeks=0")
+    message = str(fault.value)
+    own = conf / "own.yaml"
+    assert message.startswith("5 fault(s)")
+    assert f"{own}: plan.budget_amount: Input should be greater than or equal to 0, got -1" in message
+    assert f"{own}: plan.budgte_amount: unknown setting; did you mean budget_amount?" in message
+    assert f"{own}: seed: Input should be a valid integer, got 'many'" in message
+    assert f"{own}: segments.resamples:" in message
+    assert "--set: plan.weeks: Input should be greater than or equal to 1, got 0" in message
+
+
+def test_a_missing_setting_is_named(conf: Path) -> None:
+    with pytest.raises(SettingsError, match="no file sets it: as_of_date: required, but not set"):
+        load(conf, "source: {kind: synthetic}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "not valid YAML"),
+        ("- a\n", "expected 'key: value' lines, found list"),
+        ("seed: 1\nseed: 2\n", "key given twice: seed"),
+        ("include: nowhere.yaml\n", "nowhere.yaml: no such settings file"),
+        ("include: own.yaml\n", "includes itself"),
+        (
+            "include: base.yaml\nsource: {kind: files, time_zone: UTC, tables: {}}\n",
+            "order_lines is required",
+        ),
+        ("include: base.yaml\nplan: {promotions_file: gone.yaml}\n", "gone.yaml does not exist"),
+        ("include: base.yaml\npromotions: {offers: []}\n", "promotions.offers"),
+    ],
+)
+def test_bad_files_are_refused(conf: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load(conf, text)
+
+
+@pytest.mark.parametrize("override", ["seed", "=3", "as_of_date.year=3"])
+def test_bad_overrides_are_refused(conf: Path, override: str) -> None:
+    with pytest.raises(SettingsError, match="--set"):
+        load(conf, "include: base.yaml\n", override)
+
+
+def test_places_do_not_change_what_a_run_is(conf: Path) -> None:
+    here = load(conf, "include: base.yaml\n")
+    elsewhere = load(conf, "include: base.yaml\n", "places.warehouse=/elsewhere", "spark.x=1")
+    other_plan = load(conf, "include: base.yaml\n", "plan.weeks=3")
+    assert settings_fingerprint(here) == settings_fingerprint(elsewhere)
+    assert settings_fingerprint(here) != settings_fingerprint(other_plan)
+
+
+def test_settings_cannot_be_changed(conf: Path) -> None:
+    settings = load(conf, "include: base.yaml\n")
+    with pytest.raises(ValueError, match="frozen"):
+        settings.seed = 3

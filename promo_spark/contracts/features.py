@@ -140,7 +140,7 @@ PRODUCT_FEATURES = TableContract(
         _double("units_count", "Units sold, outliers and returns left out", "units"),
         Column("sales_amount", MONEY, "Sales so far", unit="currency"),
         Column("sales_28d_amount", MONEY, "Sales in the 28 days before", unit="currency"),
-        _double("regular_price_amount", "Median regular price of one unit", "currency"),
+        _double("regular_price_amount", "Median over weeks of the regular price of one unit", "currency"),
         _double("paid_price_amount", "Sales per unit, outliers and returns left out", "currency"),
         _double("last_price_amount", "Sales per unit in the last week it was sold", "currency"),
         _double("price_spread_rate", "Standard deviation of weekly price per unit over its mean", "share"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pyspark.sql import Column as Expression
+from functools import reduce
+
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -24,16 +25,18 @@ def judge_rows(frame: DataFrame, contract: TableContract) -> DataFrame:
     Returns:
         The contract's columns and ``_reasons`` (array of text), lazily.
     """
-    faults = F.col("faults") if "faults" in frame.columns and "faults" not in contract.column_names else None
-    columns = [F.col(name) for name in contract.column_names]
-    conformed = frame.select(*columns, *([faults.alias("_faults")] if faults is not None else []))
-    reasons: list[Expression] = [
-        F.when(F.col(name).isNull(), F.lit(f"{name} is missing")) for name in contract.required_columns
-    ]
-    reasons += [F.when(~F.coalesce(F.expr(check), F.lit(True)), F.lit(f"not ({check})")) for check in contract.checks]
-    own = F.array_compact(F.array(*reasons)) if reasons else F.array().cast(T.ArrayType(T.StringType()))
-    combined = F.concat(F.col("_faults"), own) if faults is not None else own
-    return conformed.withColumn(REASONS, combined).select(*contract.column_names, REASONS)
+    broken = [(F.col(name).isNull(), f"{name} is missing") for name in contract.required_columns]
+    broken += [(~F.coalesce(F.expr(check), F.lit(True)), f"not ({check})") for check in contract.checks]
+    none = F.array().cast(T.ArrayType(T.StringType()))
+    parts = [F.when(is_broken, F.array(F.lit(reason))).otherwise(none) for is_broken, reason in broken]
+    conditions = [is_broken for is_broken, _ in broken]
+    if "faults" in frame.columns and "faults" not in contract.column_names:
+        parts.insert(0, F.col("faults"))
+        conditions.append(F.size("faults") > 0)
+    # Arrays are put together only for the few rows that need them: it costs more than all the checks.
+    is_faulty = reduce(lambda one, other: one | other, conditions, F.lit(False))
+    reasons = F.when(is_faulty, F.concat(none, *parts)).otherwise(none)
+    return frame.select(*contract.column_names, reasons.alias(REASONS))
 
 
 def repeated_keys(judged: DataFrame, contract: TableContract) -> DataFrame:
@@ -50,33 +53,31 @@ def repeated_keys(judged: DataFrame, contract: TableContract) -> DataFrame:
     )
 
 
-def settle_repeats(judged: DataFrame, contract: TableContract, repeats: DataFrame) -> DataFrame:
-    """Keep one row per key among the repeated ones: the newest load, then the first in its file.
+def superseded_rows(judged: DataFrame, contract: TableContract, repeats: DataFrame) -> DataFrame:
+    """Of the sound rows that share a key, those that give way to the newest load, or the first in its file.
 
     Args:
         judged: Rows of ``judge_rows`` with the lineage columns.
         contract: Contract of the table.
-        repeats: Hashes of ``repeated_keys``.
+        repeats: Hashes of ``repeated_keys``, few.
 
     Returns:
-        The same rows; those that give way carry the reason ``duplicate key``.
+        The rows that give way, with the reason ``duplicate key``.
     """
-    hashed = judged.withColumn(_KEY_HASH, F.xxhash64(*contract.key))
-    sound_repeats = F.broadcast(repeats.withColumn("_repeated", F.lit(True)))
-    marked = hashed.join(sound_repeats, _KEY_HASH, "left")
-    contested = marked.where(F.col("_repeated") & (F.size(REASONS) == 0))
+    hashed = judged.where(F.size(REASONS) == 0).withColumn(_KEY_HASH, F.xxhash64(*contract.key))
+    contested = hashed.join(F.broadcast(repeats), _KEY_HASH, "left_semi").drop(_KEY_HASH)
     order = Window.partitionBy(*contract.key).orderBy(
         F.col("ingest_sequence").desc(), F.col("source_file").desc(), F.col("source_ordinal")
     )
-    settled = contested.withColumn("_place", F.row_number().over(order)).withColumn(
-        REASONS,
-        F.when(F.col("_place") > 1, F.array(F.lit(f"duplicate key ({', '.join(contract.key)})"))).otherwise(
-            F.col(REASONS)
-        ),
-    )
-    untouched = marked.where(F.col("_repeated").isNull() | (F.size(REASONS) > 0))
-    names = (*contract.column_names, REASONS)
-    return untouched.select(*names).unionByName(settled.select(*names))
+    reason = F.array(F.lit(f"duplicate key ({', '.join(contract.key)})"))
+    ranked = contested.withColumn("_place", F.row_number().over(order))
+    return ranked.where("_place > 1").drop("_place").withColumn(REASONS, reason)
+
+
+def without_rows(judged: DataFrame, refused: DataFrame) -> DataFrame:
+    """The sound rows but for those refused, told apart by where they came from."""
+    places = F.broadcast(refused.select(*_LINEAGE_NAMES))
+    return judged.where(F.size(REASONS) == 0).join(places, list(_LINEAGE_NAMES), "left_anti")
 
 
 def accepted_rows(judged: DataFrame, contract: TableContract) -> DataFrame:

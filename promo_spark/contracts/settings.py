@@ -82,10 +82,10 @@ class SegmentSettings(Frozen):
 class RecommendSettings(Frozen):
     """Implicit matrix factorisation and the lists made from it."""
 
-    rank: int = Field(default=32, ge=1)
-    iterations: int = Field(default=8, ge=1)
+    rank: int = Field(default=64, ge=1)
+    iterations: int = Field(default=4, ge=1)
     regularisation: float = Field(default=0.05, ge=0)
-    confidence_alpha: float = Field(default=20.0, gt=0)
+    confidence_alpha: float = Field(default=0.3, gt=0)
     list_length: int = Field(default=20, ge=1)
     min_customers: int = Field(default=5, ge=1, description="Products bought by fewer customers are not recommended")
     half_life_days: float = Field(default=112.0, gt=0, description="Decay of personal frequency and of confidence")
@@ -100,10 +100,10 @@ class ResponseSettings(Frozen):
     categories: int = Field(default=60, ge=1, description="Best-selling categories that are planned")
     excluded_departments: tuple[str, ...] = ()
     excluded_categories: tuple[str, ...] = ()
-    horizons_weeks: tuple[int, ...] = (1, 2, 4, 6, 9)
-    trees: int = Field(default=40, ge=1)
-    depth: int = Field(default=5, ge=1, le=12)
-    step_size: float = Field(default=0.1, gt=0, le=1)
+    horizons_weeks: tuple[int, ...] = (1, 4, 9)
+    trees: int = Field(default=25, ge=1)
+    depth: int = Field(default=4, ge=1, le=12)
+    step_size: float = Field(default=0.15, gt=0, le=1)
     ridge: float = Field(default=0.1, ge=0)
     calibration_weeks: int = Field(default=6, ge=1, description="Last weeks before the date that size the intervals")
     interval_level: float = Field(default=0.8, gt=0, lt=1)

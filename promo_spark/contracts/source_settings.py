@@ -165,10 +165,10 @@ class SyntheticSource(Frozen):
     products: int = Field(default=2000, ge=20)
     categories: int = Field(default=40, ge=2)
     stores: int = Field(default=20, ge=1)
-    weeks: int = Field(default=30, ge=8)
+    weeks: int = Field(default=30, ge=8, le=1000)
     first_date: date = date(2017, 1, 2)
-    baskets_per_week: float = Field(default=1.2, gt=0)
-    lines_per_basket: float = Field(default=8.0, gt=0)
+    baskets_per_week: float = Field(default=1.2, gt=0, le=20)
+    lines_per_basket: float = Field(default=8.0, gt=0, le=100)
     campaign_week: int = Field(default=24, ge=1, description="Week, from 0, in which the randomised campaign starts")
     treated_rate: float = Field(default=0.5, gt=0, lt=1)
     seed: int = 7

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.features import AFFINITY, DESCRIBED_LINES
@@ -43,9 +43,9 @@ def build_affinity(*, lines: DataFrame, as_of_date: date) -> DataFrame:
         )
         .where(F.col("order_count") > 0)
     )
-    customers = bought.groupBy("customer_id").agg(F.sum("_bought_amount").alias("_customer_amount"))
+    own_total = F.sum("_bought_amount").over(Window.partitionBy("customer_id"))
     return (
-        bought.join(customers, "customer_id")
+        bought.withColumn("_customer_amount", own_total)
         .join(F.broadcast(categories), "category")
         .withColumn(AS_OF_DATE, F.lit(as_of_date))
         .withColumn("recency_days", F.datediff(F.lit(as_of_date), F.col("_last_date")))

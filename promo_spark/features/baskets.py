@@ -22,33 +22,42 @@ def gather_baskets(*, lines: DataFrame) -> DataFrame:
         lines: features.lines; returns and lines without a customer are left out.
 
     Returns:
-        One row per customer and basket: day, hour and store of its first line, line and category counts,
+        One row per customer and basket: day and hour of its first line, line and category counts,
         sales, and whether it lies within the look-back.
     """
-    # Day and hour in one number: the minimum of a number stays a hash aggregate, that of a struct does not.
+    # Day and hour in one number: minima of numbers stay in a hash aggregate, those of structs do not.
     hour_number = F.unix_date("order_date") * 24 + F.col("order_hour")
-    return (
+    baskets = (
         lines.where(F.col("customer_id").isNotNull() & ~F.col("is_return"))
-        .groupBy("customer_id", "basket_id")
+        .groupBy("customer_id", "basket_id", "category")
         .agg(
             F.min(hour_number).alias("_hour_number"),
-            F.min("store_id").alias("store_id"),
             F.max("is_recent").alias("is_recent"),
             F.count("*").alias("line_count"),
-            F.count_distinct("category").alias("category_count"),
+            F.sum("sales_amount").alias("sales_amount"),
+        )
+        .groupBy("customer_id", "basket_id")
+        .agg(
+            F.min("_hour_number").alias("_hour_number"),
+            F.max("is_recent").alias("is_recent"),
+            F.sum("line_count").alias("line_count"),
+            F.count("*").alias("category_count"),
             F.sum("sales_amount").cast("double").alias("sales_amount"),
         )
-        .withColumn("order_date", F.date_from_unix_date(F.floor(F.col("_hour_number") / 24).cast("int")))
-        .withColumn("order_hour", F.pmod(F.col("_hour_number"), F.lit(24)))
-        .drop("_hour_number")
     )
+    return baskets.withColumns(
+        {
+            "order_date": F.date_from_unix_date(F.floor(F.col("_hour_number") / 24).cast("int")),
+            "order_hour": F.pmod(F.col("_hour_number"), F.lit(24)),
+        }
+    ).drop("_hour_number")
 
 
-def summarise_baskets(*, baskets: DataFrame, as_of_date: date) -> DataFrame:
+def summarise_baskets(*, lines: DataFrame, as_of_date: date) -> DataFrame:
     """Count and average each customer's baskets.
 
     Args:
-        baskets: Rows of ``gather_baskets``.
+        lines: features.lines.
         as_of_date: Recency and windows count back from here.
 
     Returns:
@@ -57,23 +66,26 @@ def summarise_baskets(*, baskets: DataFrame, as_of_date: date) -> DataFrame:
         source knows no time of day, and the slots are NULL.
     """
     recent = F.col("is_recent")
-    hours = baskets.agg((F.min("order_hour") < F.max("order_hour")).alias("_has_hours"))
-    summaries = baskets.groupBy("customer_id").agg(
-        F.min("order_date").alias("first_order_date"),
-        F.max("order_date").alias("last_order_date"),
-        F.count("*").alias("order_count"),
-        _count_since(as_of_date, 28).alias("order_28d_count"),
-        _count_since(as_of_date, 91).alias("order_91d_count"),
-        F.count_distinct("store_id").alias("store_count"),
-        F.count_if(recent).alias("_recent_count"),
-        F.datediff(F.max(F.when(recent, F.col("order_date"))), F.min(F.when(recent, F.col("order_date")))).alias(
-            "_recent_days"
-        ),
-        exact_mean(F.when(recent, F.col("sales_amount"))).alias("basket_spend_amount"),
-        F.avg(F.when(recent, F.col("line_count"))).alias("basket_line_count"),
-        F.avg(F.when(recent, F.col("category_count"))).alias("basket_category_count"),
-        *[F.count_if(recent & _in_slot(name)).alias(f"_{name}_count") for name in _SLOTS],
-        F.count_if(recent & F.dayofweek("order_date").isin(_SATURDAY, _SUNDAY)).alias("_weekend_count"),
+    hours = lines.agg((F.min("order_hour") < F.max("order_hour")).alias("_has_hours"))
+    summaries = (
+        gather_baskets(lines=lines)
+        .groupBy("customer_id")
+        .agg(
+            F.min("order_date").alias("first_order_date"),
+            F.max("order_date").alias("last_order_date"),
+            F.count("*").alias("order_count"),
+            _count_since(as_of_date, 28).alias("order_28d_count"),
+            _count_since(as_of_date, 91).alias("order_91d_count"),
+            F.count_if(recent).alias("_recent_count"),
+            F.datediff(F.max(F.when(recent, F.col("order_date"))), F.min(F.when(recent, F.col("order_date")))).alias(
+                "_recent_days"
+            ),
+            exact_mean(F.when(recent, F.col("sales_amount"))).alias("basket_spend_amount"),
+            F.avg(F.when(recent, F.col("line_count"))).alias("basket_line_count"),
+            F.avg(F.when(recent, F.col("category_count"))).alias("basket_category_count"),
+            *[F.count_if(recent & _in_slot(name)).alias(f"_{name}_count") for name in _SLOTS],
+            F.count_if(recent & F.dayofweek("order_date").isin(_SATURDAY, _SUNDAY)).alias("_weekend_count"),
+        )
     )
     return _with_rates(summaries.crossJoin(F.broadcast(hours)), as_of_date)
 

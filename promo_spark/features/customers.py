@@ -13,11 +13,11 @@ from promo_spark.contracts.settings import FeatureSettings
 from promo_spark.contracts.silver import ASSIGNMENTS, CUSTOMERS, REDEMPTIONS
 from promo_spark.contracts.step import produces
 from promo_spark.contracts.table import AS_OF_DATE
-from promo_spark.features.baskets import gather_baskets, summarise_baskets
-from promo_spark.features.fitting import IMPUTED, impute, winsorise
+from promo_spark.features.baskets import summarise_baskets
+from promo_spark.features.fitting import IMPUTED, fit_and_fill
 from promo_spark.features.spending import spend_trend_rate, summarise_spending
 from promo_spark.features.targeting import summarise_targeting, with_known_targeting
-from promo_spark.features.tastes import gather_tastes, summarise_tastes
+from promo_spark.features.tastes import summarise_tastes
 
 WINSORISED = ("weekly_spend_amount", "basket_spend_amount")
 DEMOGRAPHICS = ("age_band", "income_band", "household_size")
@@ -62,10 +62,11 @@ def build_customer_features(
         assignments=assignments, redemptions=redemptions, as_of_date=as_of_date, time_zone=time_zone
     )
     joined = (
-        summarise_baskets(baskets=gather_baskets(lines=lines), as_of_date=as_of_date)
+        summarise_baskets(lines=lines, as_of_date=as_of_date)
         .join(summarise_spending(lines=lines, as_of_date=as_of_date), "customer_id", "left")
-        .join(_count_products(lines), "customer_id", "left")
-        .join(summarise_tastes(tastes=gather_tastes(lines=lines)), "customer_id", "left")
+        .join(_count_distinct(lines, "product_id", "product_count"), "customer_id", "left")
+        .join(_count_distinct(lines, "store_id", "store_count"), "customer_id", "left")
+        .join(summarise_tastes(lines=lines), "customer_id", "left")
         .join(targeting, "customer_id", "left")
         .join(_demographics(customers, allowed=settings.demographics_allowed), "customer_id", "left")
         .withColumns({"weekly_spend_amount": _weekly_spend(settings), "spend_trend_rate": spend_trend_rate()})
@@ -85,8 +86,12 @@ def complete_customer_features(*, customers: DataFrame, settings: FeatureSetting
     Returns:
         features.customers, the same rows.
     """
-    winsorised = winsorise(customers=customers, columns=WINSORISED, quantile=settings.winsorise_quantile)
-    return impute(customers=winsorised, methods=settings.imputation)
+    return fit_and_fill(
+        customers=customers,
+        winsorised=WINSORISED,
+        quantile=settings.winsorise_quantile,
+        methods=settings.imputation,
+    )
 
 
 def _weekly_spend(settings: FeatureSettings) -> Expression:
@@ -94,9 +99,9 @@ def _weekly_spend(settings: FeatureSettings) -> Expression:
     return F.col("recent_spend_amount").cast("double") / (days / 7)
 
 
-def _count_products(lines: DataFrame) -> DataFrame:
+def _count_distinct(lines: DataFrame, column: str, name: str) -> DataFrame:
     bought = lines.where(F.col("customer_id").isNotNull() & ~F.col("is_return"))
-    return bought.groupBy("customer_id").agg(F.count_distinct("product_id").alias("product_count"))
+    return bought.groupBy("customer_id").agg(F.count_distinct(column).alias(name))
 
 
 def _demographics(customers: DataFrame, *, allowed: bool) -> DataFrame:

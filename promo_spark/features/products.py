@@ -13,7 +13,7 @@ from promo_spark.contracts.settings import FeatureSettings
 from promo_spark.contracts.silver import PRICES, PRODUCTS
 from promo_spark.contracts.step import produces
 from promo_spark.contracts.table import AS_OF_DATE
-from promo_spark.features.abc import with_abc_class
+from promo_spark.features.abc import class_products
 from promo_spark.features.measures import exact_sum, has_rows, money, share, when_sum
 
 
@@ -41,6 +41,7 @@ def build_product_features(
         .join(_buyers(lines), "product_id", "left")
         .join(_weekly_prices(lines), "product_id", "left")
         .join(costs, "product_id", "left")
+        .join(class_products(lines=lines), "product_id")
         .join(_promoted_weeks(prices, as_of_date), "product_id", "left")
         .crossJoin(has_rows(prices, "_has_prices"))
     )
@@ -48,7 +49,7 @@ def build_product_features(
         name: F.when(F.col("_has_prices"), F.coalesce(F.col(name), F.lit(0).cast("long")))
         for name in ("display_week_count", "mailer_week_count")
     }
-    priced = joined.withColumns(
+    return joined.withColumns(
         {AS_OF_DATE: F.lit(as_of_date), "_cost_margin": _cost_margin(), **known_weeks}
     ).withColumns(
         {
@@ -56,7 +57,6 @@ def build_product_features(
             "is_margin_assumed": F.col("_cost_margin").isNull(),
         }
     )
-    return with_abc_class(products=priced)
 
 
 def _sales(lines: DataFrame, as_of_date: date) -> DataFrame:
@@ -64,14 +64,10 @@ def _sales(lines: DataFrame, as_of_date: date) -> DataFrame:
     priced = bought & (F.col("quantity") > 0)
     four_weeks = F.col("order_date") >= F.lit(as_of_date - timedelta(days=28))
     discounted = F.when(bought, (F.col("discount_amount") > 0).cast("int"))
-    regular_price = F.when(priced, F.col("regular_amount") / F.col("quantity")).cast("double")
-    return lines.groupBy("product_id").agg(
-        F.min("department").alias("department"),
-        F.min("category").alias("category"),
+    return lines.groupBy("product_id", "department", "category").agg(
         F.coalesce(when_sum(priced, F.col("quantity")), F.lit(0)).cast("double").alias("units_count"),
         money(F.sum(sales)).alias("sales_amount"),
         money(when_sum(four_weeks, sales)).alias("sales_28d_amount"),
-        F.percentile(regular_price, 0.5).alias("regular_price_amount"),
         share(when_sum(priced, sales), when_sum(priced, F.col("quantity"))).alias("paid_price_amount"),
         share(
             when_sum(bought, F.col("discount_amount")),
@@ -94,16 +90,18 @@ def _buyers(lines: DataFrame) -> DataFrame:
 
 
 def _weekly_prices(lines: DataFrame) -> DataFrame:
-    """Last price, and the spread of the prices of the weeks in which a product was sold."""
+    """Regular price, last price and spread of prices over the weeks in which a product was sold."""
     priced = lines.where(~F.col("is_return") & (F.col("quantity") > 0))
     weeks = priced.groupBy("product_id", "week_start_date").agg(
-        share(F.sum("sales_amount"), F.sum("quantity")).alias("_price")
+        share(F.sum("sales_amount"), F.sum("quantity")).alias("_price"),
+        share(F.sum("regular_amount"), F.sum("quantity")).alias("_regular_price"),
     )
     mean = exact_sum(F.col("_price")) / F.count("_price")
     mean_square = exact_sum(F.col("_price") * F.col("_price")) / F.count("_price")
     spread = F.sqrt(F.greatest(mean_square - mean * mean, F.lit(0.0)))
     # Six places hide what the difference of two nearly equal numbers leaves of a constant price.
     return weeks.groupBy("product_id").agg(
+        F.percentile("_regular_price", 0.5).alias("regular_price_amount"),
         F.max_by("_price", "week_start_date").alias("last_price_amount"),
         F.when(mean > 0, F.round(spread / mean, 6)).alias("price_spread_rate"),
     )
@@ -126,8 +124,10 @@ def _promoted_weeks(prices: DataFrame, as_of_date: date) -> DataFrame:
 
 def _cost_margin() -> Expression:
     price = F.coalesce(F.col("list_price_amount").cast("double"), F.col("regular_price_amount"))
-    margin = 1 - F.col("unit_cost_amount").cast("double") / price
-    return F.when(price > 0, F.least(F.greatest(margin, F.lit(0.0)), F.lit(1.0)))
+    cost = F.col("unit_cost_amount").cast("double")
+    margin = F.least(F.greatest(1 - cost / F.nullif(price, F.lit(0.0)), F.lit(0.0)), F.lit(1.0))
+    # greatest and least pass over NULL, so the condition has to name it.
+    return F.when(cost.isNotNull() & (price > 0), margin)
 
 
 def _assumed_margin(settings: FeatureSettings) -> Expression:

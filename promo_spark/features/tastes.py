@@ -11,18 +11,28 @@ from promo_spark.features.measures import exact_sum, share, when_sum
 _TREE = ["department", "category"]
 
 
-def gather_tastes(*, lines: DataFrame) -> DataFrame:
-    """Sum recent purchases by customer, department and category.
+def summarise_tastes(*, lines: DataFrame) -> DataFrame:
+    """Find each customer's favourites, the spread over departments, and price sensitivity.
+
+    All of it is of purchases within the look-back. Price sensitivity is the customer's discount depth minus the
+    depth that everyone, unknown customers included, had in the same categories, weighted by the
+    customer's own value at regular price: who takes the average discount in every category has exactly zero.
 
     Args:
-        lines: features.lines; returns and lines outside the look-back are left out.
+        lines: features.lines.
 
     Returns:
-        One row per customer (NULL for all unknown ones together), department and category: sales, and discount
-        and value at regular price over the lines whose discount is known.
+        One row per known customer with recent purchases.
     """
+    bought = lines.where(F.col("is_recent") & ~F.col("is_return"))
+    tastes = _sum_by_category(bought)
+    return _departments(tastes, bought).join(_favourite_categories(tastes), "customer_id", "left")
+
+
+def _sum_by_category(bought: DataFrame) -> DataFrame:
+    """Sales, and discount and value at regular price over the lines whose discount is known."""
     return (
-        lines.where(F.col("is_recent") & ~F.col("is_return"))
+        bought.where(F.col("customer_id").isNotNull())
         .groupBy("customer_id", *_TREE)
         .agg(
             F.sum("sales_amount").alias("sales_amount"),
@@ -32,74 +42,61 @@ def gather_tastes(*, lines: DataFrame) -> DataFrame:
     )
 
 
-def summarise_tastes(*, tastes: DataFrame) -> DataFrame:
-    """Find each customer's favourites, the spread over departments, and price sensitivity.
+def _category_depths(bought: DataFrame) -> DataFrame:
+    known = bought.where(F.col("discount_amount").isNotNull())
+    return known.groupBy(*_TREE).agg(share(F.sum("discount_amount"), F.sum("regular_amount")).alias("_category_depth"))
 
-    Price sensitivity is the customer's discount depth minus the depth that everyone, unknown customers
-    included, had in the same categories, weighted by the customer's own value at regular price: a
-    customer who takes the average discount in every category has exactly zero.
 
-    Args:
-        tastes: Rows of ``gather_tastes``.
+def _departments(tastes: DataFrame, bought: DataFrame) -> DataFrame:
+    """Favourite department, entropy over departments, and price sensitivity.
 
-    Returns:
-        One row per known customer with recent purchases.
+    With s the sales by department and S their sum, the entropy −Σ (s/S) log(s/S) is log S − Σ s log s / S,
+    which takes one pass. It is divided by its highest value, the logarithm of the number of departments sold.
     """
-    known = tastes.where(F.col("customer_id").isNotNull())
-    sensitivities = _expected_depths(tastes, known)
-    categories = _favourites(known, "category")
-    departments = known.groupBy("customer_id", "department").agg(F.sum("sales_amount").alias("sales_amount"))
-    return (
-        categories.join(_favourites(departments, "department").drop("favourite_department_rate"), "customer_id")
-        .join(_entropies(departments, tastes), "customer_id")
-        .join(sensitivities, "customer_id", "left")
+    sold = bought.agg(F.count_distinct("department").alias("_sold_departments"))
+    regular, depth = F.col("regular_amount"), F.col("_category_depth")
+    departments = (
+        tastes.join(F.broadcast(_category_depths(bought)), _TREE, "left")
+        .groupBy("customer_id", "department")
+        .agg(
+            F.sum("sales_amount").alias("_sales"),
+            F.sum("discount_amount").alias("_discount"),
+            F.sum("regular_amount").alias("_regular"),
+            exact_sum(regular * depth).alias("_expected_discount"),
+        )
+    )
+    customers = departments.groupBy("customer_id").agg(
+        _best("department").alias("_best"),
+        F.sum(F.greatest("_sales", F.lit(0))).alias("_sales"),
+        exact_sum(F.when(F.col("_sales") > 0, F.col("_sales") * F.log("_sales"))).alias("_sales_log_sales"),
+        share(F.sum("_discount") - exact_sum(F.col("_expected_discount")), F.sum("_regular")).alias(
+            "price_sensitivity_rate"
+        ),
+    )
+    entropy = F.log("_sales") - F.col("_sales_log_sales") / F.col("_sales")
+    spread = F.greatest(entropy, F.lit(0.0)) / F.log("_sold_departments")
+    return customers.crossJoin(F.broadcast(sold)).select(
+        "customer_id",
+        F.col("_best.name").alias("favourite_department"),
+        F.when((F.col("_sales") > 0) & (F.col("_sold_departments") > 1), spread).alias("category_entropy_rate"),
+        "price_sensitivity_rate",
     )
 
 
-def _favourites(spending: DataFrame, level: str) -> DataFrame:
-    """Best category or department per customer, ties by name, with its share."""
-    totals = spending.groupBy("customer_id", level).agg(F.sum("sales_amount").alias("sales_amount"))
-    # Least negative sales, then name: one minimum does both.
-    best = F.min(F.struct((-F.col("sales_amount")).alias("minus"), F.col(level).alias("name")))
+def _favourite_categories(tastes: DataFrame) -> DataFrame:
+    """Category with most spend per customer, ties by name, with its share; it may span departments."""
+    categories = tastes.groupBy("customer_id", "category").agg(F.sum("sales_amount").alias("_sales"))
     return (
-        totals.groupBy("customer_id")
-        .agg(best.alias("_best"), F.sum("sales_amount").alias("_total"))
+        categories.groupBy("customer_id")
+        .agg(_best("category").alias("_best"), F.sum("_sales").alias("_total"))
         .select(
             "customer_id",
-            F.col("_best.name").alias(f"favourite_{level}"),
-            share(-F.col("_best.minus"), F.col("_total")).alias(f"favourite_{level}_rate"),
+            F.col("_best.name").alias("favourite_category"),
+            share(-F.col("_best.minus"), F.col("_total")).alias("favourite_category_rate"),
         )
     )
 
 
-def _entropies(departments: DataFrame, tastes: DataFrame) -> DataFrame:
-    """Entropy of spend over departments, over its highest value for as many as everyone buys from."""
-    sold = tastes.agg(F.count_distinct("department").alias("_departments"))
-    totals = departments.groupBy("customer_id").agg(F.sum("sales_amount").alias("_total"))
-    shares = departments.join(totals, "customer_id").withColumn("_share", share(F.col("sales_amount"), F.col("_total")))
-    return (
-        shares.groupBy("customer_id")
-        .agg(exact_sum(_information(F.col("_share"))).alias("_entropy"))
-        .crossJoin(F.broadcast(sold))
-        .select(
-            "customer_id",
-            F.when(F.col("_departments") > 1, F.col("_entropy") / F.log("_departments")).alias("category_entropy_rate"),
-        )
-    )
-
-
-def _information(part: Expression) -> Expression:
-    return F.when(part > 0, -part * F.log(part)).when(part <= 0, F.lit(0.0))
-
-
-def _expected_depths(tastes: DataFrame, known: DataFrame) -> DataFrame:
-    everyone = tastes.groupBy(*_TREE).agg(
-        share(F.sum("discount_amount"), F.sum("regular_amount")).alias("_category_depth")
-    )
-    compared = known.join(F.broadcast(everyone), _TREE).where(F.col("_category_depth").isNotNull())
-    return compared.groupBy("customer_id").agg(
-        (
-            share(F.sum("discount_amount"), F.sum("regular_amount"))
-            - share(exact_sum(F.col("regular_amount") * F.col("_category_depth")), F.sum("regular_amount"))
-        ).alias("price_sensitivity_rate")
-    )
+def _best(level: str) -> Expression:
+    """Name with most sales: least negative sales, then name, in one minimum."""
+    return F.min(F.struct((-F.col("_sales")).alias("minus"), F.col(level).alias("name")))

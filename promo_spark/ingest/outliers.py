@@ -24,6 +24,7 @@ MIN_LINES = 30
 _NORMAL_CONSISTENCY = 1.4826
 _LEAST_UNIT = math.log(2)
 _MEASURES = ("quantity", "sales_amount")
+_ALL = "\0all"
 
 
 def flag_outliers(order_lines: DataFrame, history: DataFrame, products: DataFrame) -> DataFrame:
@@ -38,31 +39,31 @@ def flag_outliers(order_lines: DataFrame, history: DataFrame, products: DataFram
         The lines with ``is_outlier``, never NULL. Categories with fewer than 30 lines of history are
         held against all lines only. Products without a category form one of their own.
     """
-    categories = products.select("product_id", F.col("category").alias("_category"))
-    categorised = history.select("product_id", *_MEASURES).join(categories, "product_id", "left")
-    flagged = order_lines.join(categories, "product_id", "left")
+    scopes = F.broadcast(products.select("product_id", F.coalesce("category", F.lit("")).alias("_scope")))
+    flagged = _in_scope(order_lines, scopes)
     flags: list[Expression] = []
     for measure in _MEASURES:
-        usual = _usual_values(categorised, measure)
-        own = usual.where(F.col("_lines") >= MIN_LINES)
-        whole = usual.where(F.col("_is_total")).select(
-            F.col("_center").alias(f"_all_{measure}"), F.col("_unit").alias(f"_all_unit_{measure}")
-        )
-        named = own.where(~F.col("_is_total")).select(
-            F.col("_category").alias("_usual_category"),
-            F.col("_center").alias(f"_own_{measure}"),
-            F.col("_unit").alias(f"_own_unit_{measure}"),
-        )
-        flagged = flagged.join(
-            F.broadcast(named), F.col("_category").eqNullSafe(F.col("_usual_category")), "left"
-        ).drop("_usual_category")
-        flagged = flagged.join(F.broadcast(whole), F.lit(True), "left")
-        size = F.log1p(F.abs(F.col(measure).cast("double")))
+        usual = _usual_values(_in_scope(history.select("product_id", measure), scopes), measure)
         for scope, threshold in (("own", THRESHOLD), ("all", 2 * THRESHOLD)):
-            distance = F.abs(size - F.col(f"_{scope}_{measure}")) / F.col(f"_{scope}_unit_{measure}")
+            center, unit = f"_{scope}_{measure}_center", f"_{scope}_{measure}_unit"
+            named = usual.select(F.col("_scope"), F.col("_center").alias(center), F.col("_unit").alias(unit))
+            if scope == "own":
+                flagged = flagged.join(F.broadcast(named), "_scope", "left")
+            else:
+                whole = named.where(F.col("_scope") == _ALL).drop("_scope")
+                flagged = flagged.join(F.broadcast(whole), F.lit(True), "left")
+            distance = F.abs(_size(F.col(measure)) - F.col(center)) / F.col(unit)
             flags.append(F.coalesce(distance > threshold, F.lit(False)))
-    flag = flags[0] | flags[1] | flags[2] | flags[3]
-    return flagged.select(*(F.col(name) for name in order_lines.columns), flag.alias("is_outlier"))
+    is_outlier = flags[0] | flags[1] | flags[2] | flags[3]
+    return flagged.select(*order_lines.columns, is_outlier.alias("is_outlier"))
+
+
+def _in_scope(lines: DataFrame, scopes: DataFrame) -> DataFrame:
+    return lines.join(scopes, "product_id", "left").withColumn("_scope", F.coalesce("_scope", F.lit("")))
+
+
+def _size(measure: Expression) -> Expression:
+    return F.log1p(F.abs(measure.cast("double")))
 
 
 def _usual_values(lines: DataFrame, measure: str) -> DataFrame:
@@ -73,26 +74,16 @@ def _usual_values(lines: DataFrame, measure: str) -> DataFrame:
     """
     counted = (
         lines.where(F.col(measure).isNotNull())
-        .groupBy("_category", F.abs(F.col(measure)).alias("_value"))
+        .groupBy("_scope", F.abs(F.col(measure)).alias("_value"))
         .agg(F.count("*").alias("_count"))
-        .withColumn("_size", F.log1p(F.col("_value").cast("double")))
+        .withColumn("_size", _size(F.col("_value")))
+        .withColumn("_scope", F.explode(F.array("_scope", F.lit(_ALL))))
     )
-    scoped = counted.withColumn("_is_total", F.explode(F.array(F.lit(False), F.lit(True)))).withColumn(
-        "_category", F.when(~F.col("_is_total"), F.col("_category"))
-    )
-    centers = scoped.groupBy("_category", "_is_total").agg(
+    centers = counted.groupBy("_scope").agg(
         F.percentile("_size", 0.5, F.col("_count")).alias("_center"), F.sum("_count").alias("_lines")
     )
-    same = scoped["_category"].eqNullSafe(centers["_category"]) & (scoped["_is_total"] == centers["_is_total"])
-    spread = scoped.join(F.broadcast(centers), same).select(
-        scoped["_category"],
-        scoped["_is_total"],
-        "_center",
-        "_lines",
-        "_count",
-        F.abs(F.col("_size") - F.col("_center")).alias("_distance"),
+    distances = counted.join(F.broadcast(centers.where(F.col("_lines") >= MIN_LINES)), "_scope").withColumn(
+        "_distance", F.abs(F.col("_size") - F.col("_center"))
     )
     deviation = F.percentile("_distance", 0.5, F.col("_count")) * F.lit(_NORMAL_CONSISTENCY)
-    return spread.groupBy("_category", "_is_total", "_center", "_lines").agg(
-        F.greatest(deviation, F.lit(_LEAST_UNIT)).alias("_unit")
-    )
+    return distances.groupBy("_scope", "_center").agg(F.greatest(deviation, F.lit(_LEAST_UNIT)).alias("_unit"))

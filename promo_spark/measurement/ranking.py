@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, timedelta
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.measurement import BACKTESTS
@@ -15,7 +18,7 @@ from promo_spark.contracts.step import produces
 from promo_spark.kernels.ranking import average_precision_at_k, hit_at_k, ndcg_at_k, recall_at_k
 
 _REFERENCE = "popularity"
-_SCORE_SCHEMA = "customer_id string, slot string, model string, metric string, value double"
+_FIGURE_SCHEMA = "slot string, model string, metric string, value double"
 _DIGITS = 9
 """Means are rounded to this many decimals: a float sum depends on the order of its rows in the last ones."""
 
@@ -33,9 +36,9 @@ def backtest_recommendations(
     """Judge each model's lists by the purchases from the date on.
 
     A product is relevant in the slot all when the customer buys it in the test days, and in the slot novel
-    when the customer had not bought it before. Judged are customers with a list of any model and at least
-    one relevant product in the slot; a model that gives one of them no list scores 0 there. Lists are cut
-    at ``list_length``. Besides each model's means there are its paired differences to popularity.
+    when the customer had not bought it before the date either. A list counts when its customer has at least
+    one relevant product in its slot, and is cut at ``list_length``. Besides each model's means there are its
+    differences to popularity, customer by customer.
 
     Args:
         recommended: recommend.products of the date.
@@ -47,21 +50,18 @@ def backtest_recommendations(
 
     Returns:
         measurement.backtests of the subjects recommend_all and recommend_novel: ndcg, recall, map, hit,
-        precision, each with ``_at_<k>`` and as ``_minus_popularity``, with the standard error over customers;
-        and coverage, the share of the catalogue that these customers' lists show. Nothing when no purchase
-        follows the date.
+        precision, each as ``<name>_at_<k>`` and as ``<name>_at_<k>_minus_popularity``, with the standard
+        error over customers; and coverage, the share of the catalogue that all lists together show. Nothing
+        when no purchase follows the date.
     """
     length = settings.list_length
-    lines = _eligible_lines(order_lines, products, recommend_settings)
-    past = lines.where(F.col("order_date") < F.lit(as_of_date))
     end_date = as_of_date + timedelta(days=settings.days)
-    test = lines.where((F.col("order_date") >= F.lit(as_of_date)) & (F.col("order_date") < F.lit(end_date)))
-    judged = _judged_lists(recommended.where(F.col("rank") <= length), _relevant_products(past, test))
-    scores = judged.mapInArrow(_list_scorer(length), _SCORE_SCHEMA)
-    figures = _means(_with_differences(scores)).unionByName(
-        _coverage(judged, past, recommend_settings.min_customers, length)
-    )
-    last_tested = test.agg(F.max("order_date").alias("last_date"))
+    purchases = _summarise_purchases(order_lines, products, as_of_date, end_date, recommend_settings)
+    lists = recommended.where(F.col("rank") <= length)
+    judged = _lists_by_customer(lists).join(_relevant_products(purchases), "customer_id")
+    coverage = _coverage(lists, purchases, recommend_settings.min_customers, length)
+    figures = _means(judged.mapInArrow(_list_scorer(length), _FIGURE_SCHEMA)).unionByName(coverage)
+    last_date = purchases.agg(F.max("last_test_date").alias("last_date")).scalar()
     return figures.select(
         F.concat(F.lit("recommend_"), "slot").alias("subject"),
         "model",
@@ -71,111 +71,110 @@ def backtest_recommendations(
         F.round("standard_error", _DIGITS).alias("standard_error"),
         "observation_count",
         F.lit(as_of_date).alias("first_date"),
-        last_tested.scalar().alias("last_date"),
-    )
+        last_date.alias("last_date"),
+    ).where(F.col("last_date").isNotNull())
 
 
-def _eligible_lines(order_lines: DataFrame, products: DataFrame, settings: RecommendSettings) -> DataFrame:
-    """customer_id, product_id, order_date of the lines that recommendations are learnt from and judged by."""
+def _summarise_purchases(
+    order_lines: DataFrame, products: DataFrame, as_of_date: date, end_date: date, settings: RecommendSettings
+) -> DataFrame:
+    """customer_id, product_id, is_known (bought before the date), last_test_date (NULL: not in the test days).
+
+    The same lines count as in the recommendations: known customers, bought and kept, nothing excluded.
+    """
     excluded = products.where(
         F.col("department").isin(*settings.excluded_departments)
         | F.col("category").isin(*settings.excluded_categories)
     )
+    is_past = F.col("order_date") < F.lit(as_of_date)
     return (
-        order_lines.where(F.col("customer_id").isNotNull() & (F.col("quantity") > 0) & ~F.col("is_return"))
+        order_lines.where(F.col("order_date") < F.lit(end_date))
+        .where(F.col("customer_id").isNotNull() & (F.col("quantity") > 0) & ~F.col("is_return"))
         .select("customer_id", "product_id", "order_date")
         .join(excluded.select("product_id"), "product_id", "left_anti")
+        .groupBy("customer_id", "product_id")
+        .agg(
+            F.bool_or(is_past).alias("is_known"),
+            F.max(F.when(~is_past, F.col("order_date"))).alias("last_test_date"),
+        )
     )
 
 
-def _relevant_products(past: DataFrame, test: DataFrame) -> DataFrame:
-    """customer_id, slot, relevant (products): one row per customer and slot with at least one."""
-    before = past.select("customer_id", "product_id").distinct().withColumn("is_repeat", F.lit(True))
-    bought = (
-        test.select("customer_id", "product_id")
-        .distinct()
-        .join(before, ["customer_id", "product_id"], "left")
-    )
-    slots = F.when(F.col("is_repeat"), F.array(F.lit("all"))).otherwise(F.array(F.lit("all"), F.lit("novel")))
+def _lists_by_customer(lists: DataFrame) -> DataFrame:
+    """customer_id, entries (slot, model, rank, product_id), in that order."""
+    entry = F.struct("slot", "model", "rank", "product_id")
+    return lists.groupBy("customer_id").agg(F.array_sort(F.collect_list(entry)).alias("entries"))
+
+
+def _relevant_products(purchases: DataFrame) -> DataFrame:
+    """customer_id, relevant_all, relevant_novel (products of the test days)."""
+    novel = F.when(~F.col("is_known"), F.col("product_id"))
     return (
-        bought.select("customer_id", "product_id", F.explode(slots).alias("slot"))
-        .groupBy("customer_id", "slot")
-        .agg(F.collect_set("product_id").alias("relevant"))
-    )
-
-
-def _judged_lists(recommended: DataFrame, relevant: DataFrame) -> DataFrame:
-    """customer_id, slot, model, ranked, relevant: every model of a slot for every customer judged in it."""
-    lists = recommended.groupBy("customer_id", "slot", "model").agg(
-        F.array_sort(F.collect_list(F.struct("rank", "product_id"))).alias("entries")
-    )
-    known = recommended.select("customer_id").distinct()
-    models = recommended.select("slot", "model").distinct()
-    pairs = relevant.join(known, "customer_id").join(F.broadcast(models), "slot")
-    return pairs.join(lists, ["customer_id", "slot", "model"], "left").select(
-        "customer_id", "slot", "model", F.col("entries.product_id").alias("ranked"), "relevant"
+        purchases.where(F.col("last_test_date").isNotNull())
+        .groupBy("customer_id")
+        .agg(
+            F.collect_list("product_id").alias("relevant_all"), F.collect_list(novel).alias("relevant_novel")
+        )
     )
 
 
 def _list_scorer(k: int) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Make the function that Spark maps over Arrow batches of judged lists."""
-
-    def score(ranked: list[str], relevant: set[str]) -> dict[str, float]:
-        recall = recall_at_k(ranked, relevant, k)
-        return {
-            f"ndcg_at_{k}": ndcg_at_k(ranked, relevant, k),
-            f"recall_at_{k}": recall,
-            f"map_at_{k}": average_precision_at_k(ranked, relevant, k),
-            f"hit_at_{k}": hit_at_k(ranked, relevant, k),
-            f"precision_at_{k}": recall * len(relevant) / k,
-        }
+    """Make the function that Spark maps over Arrow batches of customers, their lists and what they bought."""
 
     def score_lists(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            rows = [
-                {**row, "metric": metric, "value": value}
-                for row in batch.to_pylist()
-                for metric, value in score(row.pop("ranked") or [], set(row.pop("relevant"))).items()
-            ]
+            rows = [figure for customer in batch.to_pylist() for figure in _figures_of(customer, k)]
             if rows:
                 yield pa.RecordBatch.from_pylist(rows)
 
     return score_lists
 
 
-def _with_differences(scores: DataFrame) -> DataFrame:
-    """Add to each customer's figures their differences to the reference model, customer by customer."""
-    pair = Window.partitionBy("customer_id", "slot", "metric")
-    reference = F.max(F.when(F.col("model") == _REFERENCE, F.col("value"))).over(pair)
-    differences = scores.withColumn("value", F.col("value") - reference).withColumn(
-        "metric", F.concat("metric", F.lit(f"_minus_{_REFERENCE}"))
-    )
-    return scores.unionByName(differences.where((F.col("model") != _REFERENCE) & F.col("value").isNotNull()))
+def _figures_of(customer: dict[str, Any], k: int) -> Iterator[dict[str, str | float]]:
+    for slot, entries in groupby(customer["entries"], itemgetter("slot")):
+        relevant = set(customer[f"relevant_{slot}"])
+        if not relevant:
+            continue
+        scores = {
+            model: _score([entry["product_id"] for entry in ranked], relevant, k)
+            for model, ranked in groupby(entries, itemgetter("model"))
+        }
+        for model, values in scores.items():
+            for metric, value in values.items():
+                yield {"slot": slot, "model": model, "metric": metric, "value": value}
+                if model != _REFERENCE and _REFERENCE in scores:
+                    difference = value - scores[_REFERENCE][metric]
+                    paired = f"{metric}_minus_{_REFERENCE}"
+                    yield {"slot": slot, "model": model, "metric": paired, "value": difference}
 
 
-def _means(scores: DataFrame) -> DataFrame:
-    return scores.groupBy("slot", "model", "metric").agg(
+def _score(ranked: list[str], relevant: set[str], k: int) -> dict[str, float]:
+    recall = recall_at_k(ranked, relevant, k)
+    return {
+        f"ndcg_at_{k}": ndcg_at_k(ranked, relevant, k),
+        f"recall_at_{k}": recall,
+        f"map_at_{k}": average_precision_at_k(ranked, relevant, k),
+        f"hit_at_{k}": hit_at_k(ranked, relevant, k),
+        f"precision_at_{k}": recall * len(relevant) / k,
+    }
+
+
+def _means(figures: DataFrame) -> DataFrame:
+    """Mean over customers, and its standard error (NULL for a single one)."""
+    return figures.groupBy("slot", "model", "metric").agg(
         F.avg("value").alias("value"),
-        _standard_error(F.col("value")).alias("standard_error"),
+        (F.stddev_samp("value") / F.sqrt(F.count("*"))).alias("standard_error"),
         F.count("*").alias("observation_count"),
     )
 
 
-def _standard_error(value: Column) -> Column:
-    """Of a mean over independent rows; NULL for a single one."""
-    return F.stddev_samp(value) / F.sqrt(F.count("*"))
-
-
-def _coverage(judged: DataFrame, past: DataFrame, min_customers: int, length: int) -> DataFrame:
-    """Distinct products in the judged lists over products that may be recommended."""
-    buyers = past.groupBy("product_id").agg(F.count_distinct("customer_id").alias("customer_count"))
-    catalogue = buyers.where(F.col("customer_count") >= min_customers).agg(F.count("*").alias("catalogue"))
-    return (
-        judged.select("customer_id", "slot", "model", F.explode("ranked").alias("product_id"))
-        .groupBy("slot", "model")
-        .agg(
-            (F.count_distinct("product_id") / catalogue.scalar()).alias("value"),
-            F.count_distinct("customer_id").alias("observation_count"),
-        )
-        .withColumns({"metric": F.lit(f"coverage_at_{length}"), "standard_error": F.lit(None).cast("double")})
+def _coverage(lists: DataFrame, purchases: DataFrame, min_customers: int, length: int) -> DataFrame:
+    """Distinct products in the lists over the products that enough customers bought before the date."""
+    buyers = purchases.where("is_known").groupBy("product_id").count()
+    catalogue = buyers.agg(F.count_if(F.col("count") >= min_customers).alias("catalogue"))
+    return lists.groupBy("slot", "model").agg(
+        F.lit(f"coverage_at_{length}").alias("metric"),
+        F.try_divide(F.count_distinct("product_id"), catalogue.scalar()).alias("value"),
+        F.lit(None).cast("double").alias("standard_error"),
+        F.count_distinct("customer_id").alias("observation_count"),
     )

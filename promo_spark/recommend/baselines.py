@@ -37,76 +37,85 @@ def recommend_by_baselines(
         order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings
     )
     catalogue = list_catalogue(purchases=purchases, as_of_date=as_of_date, settings=settings)
-    lists = _lists_of_customers(_histories(purchases, catalogue), catalogue, settings.list_length)
+    chart = _popularity_chart(catalogue)
+    lists = _lists_of_customers(_histories(purchases, chart), settings.list_length)
     entries = (
         lists.select("customer_id", F.explode("lists").alias("list"))
         .select(
-            "customer_id", "list.model", "list.slot", F.posexplode("list.entries").alias("place", "entry")
+            "customer_id", "list.model", "list.slot", F.posexplode("list.entries").alias("index", "entry")
         )
-        .select("customer_id", "model", "slot", "place", "entry.*")
+        .select("customer_id", "model", "slot", "index", "entry.*")
     )
     is_popularity = F.col("model") == "popularity"
-    return entries.join(catalogue, "product_id").select(
+    return entries.join(chart, "place").select(
         "customer_id",
         F.lit(as_of_date).alias("as_of_date"),
         "model",
         "slot",
-        (F.col("place") + 1).alias("rank"),
+        (F.col("index") + 1).alias("rank"),
         "product_id",
         F.when(is_popularity, F.col("recent_customer_count")).otherwise(F.col("own_score")).alias("score"),
         "is_repeat",
     )
 
 
-def _histories(purchases: DataFrame, catalogue: DataFrame) -> DataFrame:
-    """customer_id, own: the customer's catalogue products and their weights, most bought first."""
-    known = catalogue.select("product_id", F.lit(True).alias("in_catalogue"))
-    entry = F.struct((-F.col("decayed_basket_count")).alias("negative_weight"), F.col("product_id"))
+def _popularity_chart(catalogue: DataFrame) -> DataFrame:
+    """Places from 1, the most popular: place, product_id, recent_customer_count; one row per product."""
+    order = F.struct(
+        (-F.col("recent_customer_count")).alias("fewer"),
+        (-F.col("customer_count")).alias("fewest"),
+        "product_id",
+    )
     return (
-        purchases.join(known, "product_id", "left")
-        .groupBy("customer_id")
-        .agg(F.array_sort(F.collect_list(F.when(F.col("in_catalogue"), entry))).alias("own"))
+        catalogue.agg(F.array_sort(F.collect_list(order)).alias("chart"))
+        .select(F.posexplode("chart").alias("index", "entry"))
+        .select(
+            (F.col("index") + 1).alias("place"),
+            "entry.product_id",
+            (-F.col("entry.fewer")).alias("recent_customer_count"),
+        )
     )
 
 
-def _popular_products(catalogue: DataFrame) -> Column:
-    """All products of the catalogue as one array, most popular first."""
-    order = F.struct(-F.col("recent_customer_count"), -F.col("customer_count"), F.col("product_id"))
-    ranked = catalogue.agg(F.array_sort(F.collect_list(order)).alias("ranked"))
-    return ranked.select("ranked.product_id").scalar()
+def _histories(purchases: DataFrame, chart: DataFrame) -> DataFrame:
+    """customer_id, own: the chart places of the customer's products and their weights, most bought first."""
+    entry = F.struct((-F.col("decayed_basket_count")).alias("negative_weight"), "product_id", "place")
+    return (
+        purchases.join(F.broadcast(chart), "product_id", "left")
+        .groupBy("customer_id")
+        .agg(F.array_sort(F.collect_list(F.when(F.col("place").isNotNull(), entry))).alias("own"))
+    )
 
 
-def _lists_of_customers(histories: DataFrame, catalogue: DataFrame, length: int) -> DataFrame:
-    """customer_id, lists (model, slot, entries of product_id, own_score, is_repeat): three per customer."""
-    popular = F.col("popular")
-    own_ids = F.col("own.product_id")
-    # The first `length` unseen products are among the first `length` + number of seen ones.
-    near = F.slice(popular, F.lit(1), F.size("own") + length)
+def _lists_of_customers(histories: DataFrame, length: int) -> DataFrame:
+    """customer_id, lists (model, slot, entries of place, own_score, is_repeat): three per customer.
+
+    Products are named by their place in the chart; places beyond its end name none.
+    """
+    own_places = F.col("own.place")
+    # The first `length` unseen places are among the first `length` + number of seen ones.
+    near = F.sequence(F.lit(1), F.size("own") + length)
     unseen = F.transform(
-        F.slice(F.array_except(near, own_ids), 1, length),
-        lambda product_id: _entry(product_id, F.lit(0.0), F.lit(False)),
+        F.slice(F.array_except(near, own_places), 1, length),
+        lambda place: _entry(place, F.lit(0.0), F.lit(False)),
     )
     most_popular = F.transform(
-        F.slice(popular, 1, length),
-        lambda product_id: _entry(product_id, F.lit(0.0), F.array_contains(own_ids, product_id)),
+        F.sequence(F.lit(1), F.lit(length)),
+        lambda place: _entry(place, F.lit(0.0), F.array_contains(own_places, place)),
     )
     most_bought = F.transform(
-        F.slice("own", 1, length), lambda entry: _entry(entry.product_id, -entry.negative_weight, F.lit(True))
+        F.slice("own", 1, length), lambda entry: _entry(entry.place, -entry.negative_weight, F.lit(True))
     )
     lists = F.array(
         _list("popularity", "all", most_popular),
         _list("popularity", "novel", unseen),
         _list("personal_frequency", "all", F.slice(F.concat(most_bought, unseen), 1, length)),
     )
-    # The subquery is a column of its own because Spark refuses one inside a transform.
-    offered = histories.withColumn("popular", _popular_products(catalogue))
-    return offered.select("customer_id", lists.alias("lists"))
+    return histories.select("customer_id", lists.alias("lists"))
 
 
-def _entry(product_id: Column, own_score: Column, is_repeat: Column) -> Column:
-    return F.struct(
-        product_id.alias("product_id"), own_score.alias("own_score"), is_repeat.alias("is_repeat")
-    )
+def _entry(place: Column, own_score: Column, is_repeat: Column) -> Column:
+    return F.struct(place.alias("place"), own_score.alias("own_score"), is_repeat.alias("is_repeat"))
 
 
 def _list(model: str, slot: str, entries: Column) -> Column:

@@ -74,9 +74,10 @@ def fit_factorisation(
 ) -> Factorisation | None:
     """Fit implicit ALS on the catalogue's purchases.
 
-    A pair's rating is log(1 + baskets that lose half their weight every ``half_life_days``); Spark turns it
-    into a preference of 1 with confidence 1 + ``confidence_alpha`` * rating, and scales the regularisation
-    with the number of ratings of each customer or product.
+    A pair's rating is the square of its baskets, each of which loses half its weight every
+    ``half_life_days``: habits weigh far more than a single try. Spark turns it into a preference of 1 with
+    confidence 1 + ``confidence_alpha`` * rating, and scales the regularisation with the number of ratings of
+    each customer or product.
 
     Args:
         purchases: Rows of ``summarise_purchases``; read several times, so best persisted.
@@ -94,7 +95,7 @@ def fit_factorisation(
         return None
     ratings = _ratings(purchases, customers, products).persist()
     n_ratings = ratings.count()
-    blocks = 2 + n_ratings // _ROWS_PER_BLOCK
+    blocks = max(2, n_ratings // _ROWS_PER_BLOCK)
     als = ALS(
         rank=settings.rank,
         maxIter=settings.iterations,
@@ -170,7 +171,9 @@ def _ratings(purchases: DataFrame, customers: DataFrame, products: DataFrame) ->
         purchases.join(customers, "customer_id")
         .join(F.broadcast(products), "product_id")
         .select(
-            "customer_index", "product_index", F.log1p("decayed_basket_count").cast("float").alias("rating")
+            "customer_index",
+            "product_index",
+            F.pow("decayed_basket_count", F.lit(2.0)).cast("float").alias("rating"),
         )
     )
 

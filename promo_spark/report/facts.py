@@ -129,8 +129,8 @@ def model_table(backtests: pd.DataFrame) -> dict[str, pd.DataFrame]:
     tables: dict[str, pd.DataFrame] = {}
     for subject, rows in backtests.groupby("subject", sort=True):
         cells = [
-            number(row.value) + ("" if pd.isna(row.standard_error) else f" ± {number(row.standard_error)}")
-            for row in rows.itertuples()
+            number(value) + ("" if pd.isna(error) else f" ± {number(error)}")
+            for value, error in zip(rows["value"].astype(float), rows["standard_error"].astype(float), strict=True)
         ]
         told = rows.assign(cell=cells)
         wide = told.pivot_table(index="model", columns="metric", values="cell", aggfunc="first")

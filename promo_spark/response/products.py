@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from promo_spark.contracts.response import PLANNED_PRODUCTS
-from promo_spark.contracts.settings import ResponseSettings
+from promo_spark.contracts.settings import FeatureSettings, ResponseSettings
 from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
 from promo_spark.contracts.step import produces
 from promo_spark.response.lines import sound_lines
@@ -19,7 +19,12 @@ UNKNOWN = "(unknown)"
 
 @produces(PLANNED_PRODUCTS, order_lines=ORDER_LINES, products=PRODUCTS)
 def weigh_products(
-    *, order_lines: DataFrame, products: DataFrame, as_of_date: date, settings: ResponseSettings, lookback_days: int
+    *,
+    order_lines: DataFrame,
+    products: DataFrame,
+    as_of_date: date,
+    settings: ResponseSettings,
+    features: FeatureSettings,
 ) -> DataFrame:
     """Choose the best-selling categories and weigh their products by what was bought before the date.
 
@@ -28,12 +33,12 @@ def weigh_products(
         products: silver.products; products without a category are left out.
         as_of_date: Lines from this date on are ignored.
         settings: How many categories, and which departments and categories are excluded.
-        lookback_days: Days before the date that count.
+        features: Look-back: the days before the date that count.
 
     Returns:
         response.products. Of equal sellers the category that is first by name is planned.
     """
-    first = F.lit(as_of_date - timedelta(days=lookback_days))
+    first = F.lit(as_of_date - timedelta(days=features.lookback_days))
     lines = sound_lines(order_lines).where((F.col("order_date") < F.lit(as_of_date)) & (F.col("order_date") >= first))
     sold = lines.groupBy("product_id").agg(F.sum("gross_amount").alias("gross"))
     plannable = products.where(_is_plannable(settings)).select("product_id", "category")

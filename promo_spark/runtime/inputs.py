@@ -132,6 +132,8 @@ def _open_rows(spark: SparkSession, mapping: TableMapping, files: Sequence[Input
     )
     if mapping.format == "delta":
         placed = placed.where(F.col("source_file").isNotNull())
+    if single is not None:
+        return Opened(placed, {single.name: rows.count()})
     counts = {name: int(count) for name, count in placed.groupBy("source_file").count().collect()}
     return Opened(placed, counts)
 

@@ -24,7 +24,8 @@ from promo_spark.contracts.gate import (
     judge_rows,
     rejected_rows,
     repeated_keys,
-    settle_repeats,
+    superseded_rows,
+    without_rows,
 )
 from promo_spark.contracts.table import AS_OF_DATE, TableContract, rejected_of
 from promo_spark.errors import ContractError, StorageError
@@ -159,19 +160,18 @@ class Store:
     def _write_merged(self, contract: TableContract, frame: DataFrame, _: date | None) -> tuple[int, int]:
         judged = judge_rows(frame, contract)
         with _persisted(repeated_keys(judged, contract)) as repeats:
-            settled = settle_repeats(judged, contract, repeats) if repeats.count() else judged
-            counts = settled.agg(F.count("*"), F.count_if(F.size(REASONS) > 0)).collect()[0]
-            total, rejected = (int(value) for value in counts)
-            if rejected:
-                quarantine = rejected_of(contract)
-                self._create(quarantine)
-                self._merge(quarantine, rejected_rows(settled, contract), "s.ingest_sequence >= t.ingest_sequence")
-            accepted = accepted_rows(settled, contract)
-            if self.read(contract).isEmpty():
-                self._commit(contract, accepted, None)
-            else:
-                self._merge(contract, accepted, "s.ingest_sequence >= t.ingest_sequence")
-        return total - rejected, rejected
+            has_repeats = repeats.count() > 0
+            refused = judged.where(F.size(REASONS) > 0)
+            if has_repeats:
+                refused = refused.unionByName(superseded_rows(judged, contract, repeats))
+            with _persisted(refused) as rejects:
+                rejected = rejects.count()
+                if rejected:
+                    quarantine = rejected_of(contract)
+                    self._create(quarantine)
+                    self._bring(quarantine, rejected_rows(rejects, contract).dropDuplicates(list(quarantine.key)))
+                sound = without_rows(judged, rejects) if has_repeats else judged
+                return self._bring(contract, accepted_rows(sound, contract)), rejected
 
     def _write_appended(self, contract: TableContract, frame: DataFrame, _: date | None) -> tuple[int, int]:
         before = self.version(contract)
@@ -202,11 +202,19 @@ class Store:
         else:
             writer.mode("overwrite").option("replaceWhere", replace_where).save(self.path(contract))
 
-    def _merge(self, contract: TableContract, frame: DataFrame, newer: str) -> None:
-        matches = " AND ".join(f"s.{name} = t.{name}" for name in contract.key)
-        target = DeltaTable.forPath(self._spark, self.path(contract)).alias("t")
-        merge = target.merge(frame.dropDuplicates(list(contract.key)).alias("s"), matches)
-        merge.whenMatchedUpdateAll(condition=newer).whenNotMatchedInsertAll().execute()
+    def _bring(self, contract: TableContract, frame: DataFrame) -> int:
+        """Append to an empty table, merge by key into another; the number of rows brought."""
+        if self.read(contract).isEmpty():
+            before = self.version(contract)
+            self._commit(contract, frame, None)
+            return self._rows_since(contract, before)
+        with _persisted(frame) as rows:
+            matches = " AND ".join(f"s.{name} = t.{name}" for name in contract.key)
+            target = DeltaTable.forPath(self._spark, self.path(contract)).alias("t")
+            merge = target.merge(rows.alias("s"), matches)
+            newer = "s.ingest_sequence >= t.ingest_sequence"
+            merge.whenMatchedUpdateAll(condition=newer).whenNotMatchedInsertAll().execute()
+            return rows.count()
 
     def _rows_since(self, contract: TableContract, version: int) -> int:
         history = DeltaTable.forPath(self._spark, self.path(contract)).history()

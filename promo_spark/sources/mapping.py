@@ -73,7 +73,9 @@ def map_records(*, records: DataFrame, mapping: TableMapping, silver: TableContr
 def _assemble(parsed: DataFrame, fitted: dict[str, Expression], faults: list[Expression]) -> DataFrame:
     """Put values and faults together; of a record that could not be split, no value is trusted."""
     none = F.array().cast(T.ArrayType(T.StringType()))
-    named = F.array_compact(F.array(*faults)) if faults else none
+    # Spark interprets array_compact row by row, so it is kept for the few records with a fault.
+    any_fault = reduce(lambda left, right: left | right, (fault.isNotNull() for fault in faults), F.lit(False))
+    named = F.when(any_fault, F.array_compact(F.array(*faults))).otherwise(none) if faults else none
     values = {name: F.when(~F.col(MALFORMED), value) for name, value in fitted.items()}
     if "customer_id" in values:
         values = {RAW_CUSTOMER_ID if name == "customer_id" else name: value for name, value in values.items()}

@@ -70,7 +70,8 @@ def pseudonym(raw_id: Expression, key_file: str) -> Expression:
         key_file: What ``ensure_key`` returned.
     """
 
-    @arrow_udf(T.StringType())  # type: ignore[untyped-decorator]  # pyspark types it as any callable
+    # Spark takes the kind of function from the annotations; its stubs want it spelt out.
+    @arrow_udf(T.StringType())  # type: ignore[call-overload,untyped-decorator]
     def token(ids: pa.Array) -> pa.Array:
         encoded = ids.dictionary_encode()
         key = read_key(key_file)

@@ -94,7 +94,8 @@ FUTURE = [
 
 
 def test_figures_by_hand(make_rows: MakeRows) -> None:
-    found = figures(judge(make_rows, lists_of(make_rows, LISTS), lines_of(make_rows, PAST + FUTURE)))
+    backtest = judge(make_rows, lists_of(make_rows, LISTS), lines_of(make_rows, PAST + FUTURE))
+    found = figures(backtest)
     discount = 1 / math.log2(3)
     # Slot all, k = 2. popularity: a finds x at rank 2 of 2 relevant, b nothing (z is third).
     # als: a finds x at rank 1 of 2 relevant, b finds z at rank 1 of 1.
@@ -122,19 +123,16 @@ def test_figures_by_hand(make_rows: MakeRows) -> None:
     # Slot novel: b bought z before and nothing new, so a alone is judged, and has no standard error.
     assert found["recommend_novel", "popularity", "ndcg_at_2"] == (1.0, None, 1)
     assert ("recommend_all", "popularity", "ndcg_at_2_minus_popularity") not in found
+    days = backtest.select("as_of_date", "first_date", "last_date").distinct().collect()
+    assert [tuple(row) for row in days] == [(DAY, DAY, DAY + timedelta(days=6))]
 
 
-def test_test_days_are_named(make_rows: MakeRows) -> None:
-    rows = judge(make_rows, lists_of(make_rows, LISTS), lines_of(make_rows, PAST + FUTURE)).collect()
-    assert {(row.as_of_date, row.first_date, row.last_date) for row in rows} == {
-        (DAY, DAY, DAY + timedelta(days=6))
-    }
-
-
-def test_a_model_without_a_list_for_a_customer_scores_nothing_there(make_rows: MakeRows) -> None:
-    lists = {key: products for key, products in LISTS.items() if key != ("b", "als", "all")}
+def test_a_model_is_judged_by_its_own_lists_and_compared_where_both_have_one(make_rows: MakeRows) -> None:
+    lists = {key: products for key, products in LISTS.items() if key != ("b", "popularity", "all")}
     found = figures(judge(make_rows, lists_of(make_rows, lists), lines_of(make_rows, PAST + FUTURE)))
-    assert found["recommend_all", "als", "hit_at_2"][::2] == (0.5, 2)
+    assert found["recommend_all", "als", "hit_at_2"][::2] == (1.0, 2)
+    assert found["recommend_all", "popularity", "hit_at_2"] == (1.0, None, 1)
+    assert found["recommend_all", "als", "hit_at_2_minus_popularity"] == (0.0, None, 1)
 
 
 def test_ndcg_agrees_with_sklearn(make_rows: MakeRows) -> None:
@@ -163,7 +161,7 @@ def test_without_purchases_from_the_date_on_there_is_no_backtest(
 ) -> None:
     lists = lists_of(make_rows, LISTS if known else {})
     backtest = judge(make_rows, lists, lines_of(make_rows, known))
-    assert backtest.schema == BACKTESTS.schema(all_nullable=True)
+    assert backtest.columns == list(BACKTESTS.column_names)
     assert backtest.isEmpty()
 
 

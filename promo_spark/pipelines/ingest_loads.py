@@ -1,0 +1,163 @@
+"""Find what a source has that bronze does not hold yet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from promo_spark.contracts.records import RAW_CUSTOMER_ID
+from promo_spark.contracts.silver import SILVER
+from promo_spark.contracts.source_settings import (
+    CompleteJourneySource,
+    FilesSource,
+    SyntheticSource,
+    TableMapping,
+)
+from promo_spark.contracts.table import TableContract, bronze_of
+from promo_spark.errors import SourceError
+from promo_spark.runtime.inputs import InputFile, list_files, open_records
+from promo_spark.runtime.stage import Stage
+from promo_spark.sources.complete_journey import complete_journey_tables
+from promo_spark.sources.mapping import map_records, needed_columns
+from promo_spark.sources.pseudonym import pseudonym
+from promo_spark.sources.synthetic import SYNTHETIC_FILE, synthetic_tables
+from promo_spark.sources.tables import SourceTable, files_tables
+
+
+@dataclass(frozen=True)
+class Load:
+    """New records of one table.
+
+    Attributes:
+        silver: The table they are for.
+        received: One row per record: the columns of bronze but ``ingest_sequence``, and beside them the
+            raw text and the raw customer id.
+        counts: Records per file name, where files were counted; filtered samples are not.
+    """
+
+    silver: TableContract
+    received: DataFrame
+    counts: dict[str, int] | None
+
+
+def new_loads(stage: Stage, key_file: str) -> list[Load]:
+    """Open the files that bronze does not hold yet under the present mapping.
+
+    Args:
+        stage: The running stage.
+        key_file: Where executors find the pseudonym key.
+
+    Raises:
+        SourceError: An input is absent or unreadable; nothing has been written then.
+    """
+    source = stage.settings.source
+    if isinstance(source, SyntheticSource):
+        return _synthetic_loads(stage, source, key_file)
+    tables = source_tables(source)
+    loads = []
+    for silver in SILVER:
+        if silver.entity in tables:
+            load = _file_load(stage, silver, tables[silver.entity], key_file)
+            if load is not None:
+                loads.append(load)
+    return loads
+
+
+def source_tables(source: CompleteJourneySource | FilesSource) -> dict[str, SourceTable]:
+    """The tables a source of files offers."""
+    if isinstance(source, CompleteJourneySource):
+        return complete_journey_tables(source)
+    return files_tables(source)
+
+
+def offered_entities(stage: Stage) -> set[str]:
+    """Names of the tables the source offers."""
+    source = stage.settings.source
+    if isinstance(source, SyntheticSource):
+        return {silver.entity for silver in SILVER}
+    return set(source_tables(source))
+
+
+def _file_load(stage: Stage, silver: TableContract, table: SourceTable, key_file: str) -> Load | None:
+    source = stage.settings.source
+    how = _reading_fingerprint(table.mapping, source.model_dump(mode="json", exclude={"tables", "path"}))
+    listed = [replace(file, sha256=_combined(file, how)) for file in list_files(stage.spark, table.mapping)]
+    files = _not_loaded(stage, silver, listed)
+    if not files:
+        return None
+    opened = open_records(stage.spark, table.mapping, files, _own_columns(table))
+    records = opened.records
+    if table.prepare is not None:
+        companions = {
+            name: open_records(stage.spark, mapping, list_files(stage.spark, mapping), ()).records
+            for name, mapping in (table.companions or {}).items()
+        }
+        records = table.prepare(records, companions)
+    mapped = map_records(records=records, mapping=table.mapping, silver=silver, time_zone=source.time_zone)
+    stage.progress(f"{silver.entity}: {len(files)} new files, {sum(opened.counts.values()):,} records")
+    return Load(silver, _pseudonymised(mapped, key_file), None if table.is_sampled else opened.counts)
+
+
+def _own_columns(table: SourceTable) -> tuple[str, ...]:
+    """Columns the files must have; those that a declared step adds are not among them."""
+    return () if table.prepare is not None else needed_columns(table.mapping)
+
+
+def _reading_fingerprint(mapping: TableMapping, source: dict[str, object]) -> str:
+    content = json.dumps([mapping.model_dump(mode="json", exclude={"path"}), source], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _combined(file: InputFile, how: str) -> str:
+    """A file is loaded once per way of reading it: whoever corrects a mapping gets the file read again."""
+    return hashlib.sha256(f"{file.sha256}\0{how}".encode()).hexdigest()
+
+
+def _not_loaded(stage: Stage, silver: TableContract, files: Sequence[InputFile]) -> list[InputFile]:
+    held = stage.read(bronze_of(silver)).select("source_file_hash").distinct()
+    known = {row.source_file_hash for row in held.collect()}
+    new: list[InputFile] = []
+    for file in files:
+        twin = next((other for other in new if other.sha256 == file.sha256), None)
+        if twin is not None:
+            stage.limitation(f"{silver.entity}: {file.name} is a copy of {twin.name}; it is loaded once.")
+        elif file.sha256 not in known:
+            new.append(file)
+    return new
+
+
+def _pseudonymised(mapped: DataFrame, key_file: str) -> DataFrame:
+    if RAW_CUSTOMER_ID not in mapped.columns:
+        return mapped
+    return mapped.withColumn("customer_id", pseudonym(F.col(RAW_CUSTOMER_ID), key_file))
+
+
+def _synthetic_loads(stage: Stage, source: SyntheticSource, key_file: str) -> list[Load]:
+    settings = json.dumps(source.model_dump(mode="json"), sort_keys=True)
+    digest = hashlib.sha256(settings.encode()).hexdigest()
+    tables = synthetic_tables(stage.spark, source)
+    loads = []
+    for silver in SILVER:
+        held = stage.read(bronze_of(silver)).select("source_file_hash").distinct().collect()
+        others = [row for row in held if row.source_file_hash != digest]
+        if others:
+            raise SourceError(
+                f"{stage.settings.places.warehouse} holds {silver.entity} of another source or another simulated "
+                "retailer. Set places.warehouse and places.identity to new folders."
+            )
+        if not held:
+            received = tables[silver.entity].withColumns(
+                {
+                    "source_file": F.lit(SYNTHETIC_FILE),
+                    "source_file_hash": F.lit(digest),
+                    "faults": F.array().cast("array<string>"),
+                    "raw_text": F.lit(None).cast("string"),
+                }
+            )
+            loads.append(Load(silver, _pseudonymised(received, key_file), None))
+    return loads

@@ -1,0 +1,97 @@
+"""Everything a decision looks at, side by side: one row per segment, planned category and offer."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+_CELL = ("segment_id", "category")
+
+
+def gather_candidates(
+    *,
+    effects: DataFrame,
+    profiles: DataFrame,
+    segment_customers: DataFrame,
+    customer_features: DataFrame,
+    planned_products: DataFrame,
+    order_lines: DataFrame,
+    as_of_date: date,
+    weeks: int,
+) -> DataFrame:
+    """Join the effects to who the segments are, when they shop and how their customers' spending differs.
+
+    Args:
+        effects: response.effects; cells without any keep one row with NULL offer_id.
+        profiles: segments.profiles.
+        segment_customers: segments.customers.
+        customer_features: features.customers, for the favourite time slot.
+        planned_products: response.products.
+        order_lines: silver.order_lines.
+        as_of_date: The day of the decision.
+        weeks: Length of the offers: spending is measured over as many weeks before the date.
+
+    Returns:
+        The columns of response.effects with segment_name, segment_size, time_slot, line_amount (mean sales of a line)
+        and spend_sd_amount (standard deviation between customers of what they spend in the category in
+        so many weeks, those who buy nothing included).
+    """
+    segments = profiles.select("segment_id", "segment_name", F.col("customer_count").alias("segment_size"))
+    slots = _time_slots(segment_customers=segment_customers, customer_features=customer_features)
+    cells = segments.join(slots, "segment_id", "left").crossJoin(planned_products.select("category").distinct())
+    spending = _spending(
+        order_lines=order_lines,
+        planned_products=planned_products,
+        segment_customers=segment_customers,
+        first_date=as_of_date - timedelta(weeks=weeks),
+        as_of_date=as_of_date,
+    )
+    sums = cells.join(spending, list(_CELL), "left")
+    size, total = F.col("segment_size").cast(T.DoubleType()), F.coalesce("spend_amount", F.lit(0.0))
+    variance = (F.coalesce("square_amount", F.lit(0.0)) - total * total / size) / (size - 1)
+    told = sums.select(
+        *_CELL,
+        "segment_name",
+        "segment_size",
+        "time_slot",
+        F.try_divide("spend_amount", "line_count").alias("line_amount"),
+        F.when(size > 1, F.sqrt(F.greatest(variance, F.lit(0.0)))).alias("spend_sd_amount"),
+    )
+    return told.join(effects.drop("as_of_date"), list(_CELL), "left").withColumn("as_of_date", F.lit(as_of_date))
+
+
+def _time_slots(*, segment_customers: DataFrame, customer_features: DataFrame) -> DataFrame:
+    """The slot that is the favourite of most of a segment's customers; of equal ones the first by name."""
+    members = segment_customers.select("customer_id", "segment_id")
+    counted = members.join(customer_features, "customer_id", "inner").groupBy("segment_id", "favourite_time_slot")
+    order = Window.partitionBy("segment_id").orderBy(F.desc("count"), F.asc("favourite_time_slot"))
+    ranked = counted.count().where(F.col("favourite_time_slot").isNotNull())
+    best = ranked.withColumn("place", F.row_number().over(order)).where(F.col("place") == 1)
+    return best.select("segment_id", F.col("favourite_time_slot").alias("time_slot"))
+
+
+def _spending(
+    *,
+    order_lines: DataFrame,
+    planned_products: DataFrame,
+    segment_customers: DataFrame,
+    first_date: date,
+    as_of_date: date,
+) -> DataFrame:
+    """Sums over customers of what each spent in a category, of its square, and of lines."""
+    is_recent = (F.col("order_date") >= F.lit(first_date)) & (F.col("order_date") < F.lit(as_of_date))
+    lines = order_lines.where(is_recent & ~F.col("is_return") & ~F.col("is_outlier"))
+    planned = planned_products.select("product_id", "category")
+    owned = lines.select("customer_id", "product_id", "sales_amount").join(F.broadcast(planned), "product_id", "inner")
+    owned = owned.join(segment_customers.select("customer_id", "segment_id"), "customer_id", "inner")
+    spent = owned.groupBy("customer_id", *_CELL).agg(
+        F.sum("sales_amount").cast(T.DecimalType(14, 2)).alias("spent"), F.count("*").alias("lines")
+    )
+    return spent.groupBy(*_CELL).agg(
+        F.sum("spent").cast(T.DoubleType()).alias("spend_amount"),
+        F.sum(F.col("spent") * F.col("spent")).cast(T.DoubleType()).alias("square_amount"),
+        F.sum("lines").alias("line_count"),
+    )

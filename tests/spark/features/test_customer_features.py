@@ -1,0 +1,309 @@
+"""A handful of lines per customer, with every figure worked out by hand."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from math import log
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, Row
+
+from promo_spark.contracts.features import CUSTOMER_FEATURES, DESCRIBED_LINES
+from promo_spark.contracts.settings import FeatureSettings
+from promo_spark.contracts.silver import ASSIGNMENTS, CUSTOMERS, REDEMPTIONS
+from promo_spark.features.customers import build_customer_features, complete_customer_features
+
+DAY = date(2024, 6, 3)
+SETTINGS = FeatureSettings(lookback_days=364, imputation={})
+MakeRows = Callable[..., DataFrame]
+
+
+def line(basket: str, days_ago: int, sales: str, **columns: Any) -> dict[str, Any]:
+    ordered = DAY - timedelta(days=days_ago)
+    usual = {
+        "basket_id": basket,
+        "line_id": f"{basket}-{columns.get('product_id', 'milk')}",
+        "customer_id": "ann",
+        "product_id": "milk",
+        "store_id": "s1",
+        "department": "dairy",
+        "category": "milk",
+        "order_date": ordered,
+        "order_hour": 10,
+        "week_start_date": ordered - timedelta(days=ordered.weekday()),
+        "quantity": Decimal(1),
+        "sales_amount": Decimal(sales),
+        "regular_amount": Decimal(sales) + (columns.get("discount_amount") or 0),
+        "is_return": False,
+        "is_recent": days_ago <= 364,
+    }
+    return {**usual, **columns}
+
+
+def features(
+    make_rows: MakeRows,
+    lines: list[dict[str, Any]],
+    *,
+    customers: list[dict[str, Any]] | None = None,
+    assignments: list[dict[str, Any]] | None = None,
+    redemptions: list[dict[str, Any]] | None = None,
+    settings: FeatureSettings = SETTINGS,
+    time_zone: str = "UTC",
+) -> dict[str, Row]:
+    frame = build_customer_features(
+        lines=make_rows(DESCRIBED_LINES, lines),
+        customers=make_rows(CUSTOMERS, customers or []),
+        assignments=make_rows(ASSIGNMENTS, assignments or []),
+        redemptions=make_rows(REDEMPTIONS, redemptions or []),
+        as_of_date=DAY,
+        settings=settings,
+        time_zone=time_zone,
+    )
+    return {row.customer_id: row for row in frame.collect()}
+
+
+class TestRecencyFrequencyMoney:
+    def test_windows_count_back_from_the_day_before(self, make_rows: MakeRows) -> None:
+        baskets = [("a", 1, "10.00"), ("b", 28, "20.00"), ("c", 29, "40.00"), ("d", 91, "80.00"), ("e", 92, "7.00")]
+        ann = features(make_rows, [line(*basket) for basket in baskets])["ann"]
+        assert (ann.first_order_date, ann.last_order_date) == (DAY - timedelta(92), DAY - timedelta(1))
+        assert (ann.recency_days, ann.tenure_days) == (1, 92)
+        assert (ann.order_count, ann.order_28d_count, ann.order_91d_count) == (5, 2, 4)
+        assert (ann.spend_amount, ann.spend_28d_amount, ann.spend_91d_amount) == (157, 30, 150)
+        assert ann.weekly_spend_amount == pytest.approx(157 / (92 / 7))
+        assert ann.order_gap_days == pytest.approx(91 / 4)
+        # 30 in the last 28 days; 40 in the 28 before.
+        assert ann.spend_trend_rate == pytest.approx(-0.25)
+
+    def test_returns_lower_spend_and_are_no_visits(self, make_rows: MakeRows) -> None:
+        back = line("r", 2, "-4.00", is_return=True, quantity=Decimal(-1))
+        rows = features(make_rows, [line("a", 3, "10.00"), back, {**back, "customer_id": "bob"}])
+        assert set(rows) == {"ann"}
+        assert (rows["ann"].order_count, rows["ann"].recency_days, rows["ann"].spend_amount) == (1, 3, 6)
+        assert rows["ann"].basket_spend_amount == 10
+
+    def test_the_trend_stays_within_one_and_needs_eight_weeks(self, make_rows: MakeRows) -> None:
+        lines = [line("a", 100, "5.00"), line("b", 30, "1.00"), line("c", 1, "9.00")]
+        lines += [line("d", 100, "5.00", customer_id="bob"), line("e", 40, "5.00", customer_id="bob")]
+        lines += [line("f", 100, "5.00", customer_id="cid")]
+        lines += [line("g", 55, "5.00", customer_id="new")]
+        rows = features(make_rows, lines)
+        trends = {name: row.spend_trend_rate for name, row in rows.items()}
+        assert trends == {"ann": 1.0, "bob": -1.0, "cid": 0.0, "new": None}
+
+    def test_means_and_shares_look_back_only_so_far(self, make_rows: MakeRows) -> None:
+        lines = [line("old", 400, "99.00", category="old"), line("a", 14, "6.00"), line("b", 7, "8.00")]
+        ann = features(make_rows, lines)["ann"]
+        assert (ann.order_count, ann.spend_amount, ann.tenure_days) == (3, 113, 400)
+        assert (ann.basket_spend_amount, ann.order_gap_days) == (7.0, 7.0)
+        assert (ann.favourite_category, ann.favourite_category_rate) == ("milk", 1.0)
+        assert ann.weekly_spend_amount == pytest.approx(14 / 52)
+
+    def test_one_day_of_tenure_counts_as_a_week(self, make_rows: MakeRows) -> None:
+        ann = features(make_rows, [line("a", 1, "12.00")])["ann"]
+        assert ann.weekly_spend_amount == 12.0
+        assert ann.order_gap_days is None
+
+    def test_lines_without_a_customer_make_no_customer(self, make_rows: MakeRows) -> None:
+        assert features(make_rows, [line("a", 1, "12.00", customer_id=None)]) == {}
+
+
+class TestBaskets:
+    def test_shape(self, make_rows: MakeRows) -> None:
+        lines = [
+            line("a", 3, "1.00"),
+            line("a", 3, "2.00", product_id="cream"),
+            line("a", 3, "3.00", product_id="tea", category="tea"),
+            line("b", 2, "4.00", store_id="s2"),
+        ]
+        ann = features(make_rows, lines)["ann"]
+        assert (ann.basket_line_count, ann.basket_category_count) == (2.0, 1.5)
+        assert (ann.product_count, ann.store_count, ann.basket_spend_amount) == (3, 2, 5.0)
+
+    def test_slots_of_the_day_and_week(self, make_rows: MakeRows) -> None:
+        hours = [4, 5, 11, 12, 16, 17, 21, 22]
+        # 2 June 2024 was a Sunday, 31 May a Friday.
+        lines = [line(f"h{hour}", 1 if hour < 6 else 3, "1.00", order_hour=hour) for hour in hours]
+        ann = features(make_rows, lines)["ann"]
+        assert ann.morning_order_rate == ann.afternoon_order_rate == ann.evening_order_rate == 0.25
+        assert ann.night_order_rate == 0.25
+        assert ann.weekend_order_rate == 0.25
+        assert ann.favourite_time_slot == "morning"
+
+    def test_a_basket_belongs_to_the_hour_of_its_first_line(self, make_rows: MakeRows) -> None:
+        lines = [
+            line("a", 2, "1.00", order_hour=23),
+            line("a", 1, "1.00", order_hour=0, product_id="tea"),
+            line("b", 1, "1.00", order_hour=18),
+            line("c", 1, "1.00", order_hour=18),
+        ]
+        ann = features(make_rows, lines)["ann"]
+        assert ann.order_count == 3
+        assert ann.night_order_rate == pytest.approx(1 / 3)
+        assert ann.favourite_time_slot == "evening"
+
+    def test_a_source_without_time_of_day_has_no_slots(self, make_rows: MakeRows) -> None:
+        lines = [line("a", 2, "1.00", order_hour=0), line("b", 1, "1.00", order_hour=0, customer_id="bob")]
+        ann = features(make_rows, lines)["ann"]
+        assert (ann.night_order_rate, ann.favourite_time_slot) == (None, None)
+        assert ann.weekend_order_rate == 1.0
+
+
+class TestTastes:
+    def test_favourites_with_ties_by_name(self, make_rows: MakeRows) -> None:
+        lines = [
+            line("a", 3, "5.00", category="tea", department="drinks"),
+            line("b", 3, "5.00", category="rice", department="grains"),
+            line("c", 3, "1.00", category="jam", department="drinks"),
+        ]
+        ann = features(make_rows, lines)["ann"]
+        assert (ann.favourite_category, ann.favourite_department) == ("rice", "drinks")
+        assert ann.favourite_category_rate == pytest.approx(5 / 11)
+
+    def test_entropy_is_one_for_spend_spread_evenly_over_all_departments(self, make_rows: MakeRows) -> None:
+        lines = [line("a", 3, "5.00", department=name) for name in ("dairy", "drinks", "grains", "meat")]
+        lines += [line("b", 3, "6.00", customer_id="bob")]
+        lines += [line("c", 3, "3.00", customer_id="cid"), line("d", 3, "1.00", customer_id="cid", department="meat")]
+        rows = features(make_rows, lines)
+        assert rows["ann"].category_entropy_rate == pytest.approx(1.0, abs=1e-9)
+        assert rows["bob"].category_entropy_rate == pytest.approx(0.0, abs=1e-9)
+        uneven = -(0.75 * log(0.75) + 0.25 * log(0.25)) / log(4)
+        assert rows["cid"].category_entropy_rate == pytest.approx(uneven, abs=1e-9)
+
+    def test_shares_leave_out_lines_of_which_the_lever_is_unknown(self, make_rows: MakeRows) -> None:
+        lines = [
+            line("a", 3, "6.00", is_private_brand=True, is_displayed=True, is_mailed=False),
+            line("b", 3, "2.00", is_private_brand=False, is_displayed=False, is_mailed=True),
+            line("c", 3, "4.00"),
+            line("d", 3, "4.00", customer_id="bob"),
+        ]
+        rows = features(make_rows, lines)
+        ann, bob = rows["ann"], rows["bob"]
+        assert (ann.private_brand_rate, ann.display_spend_rate, ann.mailer_spend_rate) == (0.75, 0.75, 0.25)
+        assert (bob.private_brand_rate, bob.display_spend_rate, bob.discount_depth_rate) == (None, None, None)
+
+    def test_discounts_and_coupons(self, make_rows: MakeRows) -> None:
+        lines = [
+            line("a", 3, "6.00", discount_amount=Decimal("2.00"), has_coupon=True),
+            line("b", 3, "2.00", discount_amount=Decimal("0.00"), has_coupon=False),
+            line("c", 3, "2.00", discount_amount=Decimal("0.00"), has_coupon=False),
+        ]
+        ann = features(make_rows, lines)["ann"]
+        assert ann.discount_spend_rate == pytest.approx(0.6)
+        assert ann.discount_depth_rate == pytest.approx(2 / 12)
+        assert ann.coupon_line_rate == pytest.approx(1 / 3)
+
+    def test_price_sensitivity_compares_with_everyone_in_the_same_categories(self, make_rows: MakeRows) -> None:
+        """Milk: 3 of 10 discounted away over all, 4 of 5 of it Ann's; tea: nothing."""
+        lines = [
+            line("a", 3, "3.00", discount_amount=Decimal("2.00")),
+            line("b", 3, "5.00", category="tea", department="drinks", discount_amount=Decimal("0.00")),
+            line("c", 3, "4.00", discount_amount=Decimal("1.00"), customer_id=None),
+        ]
+        ann = features(make_rows, lines)["ann"]
+        # Own depth 2 / 10; expected: 5 at regular price in milk, of which 30 %, over 10.
+        assert ann.price_sensitivity_rate == pytest.approx(0.2 - 0.15)
+
+    def test_who_takes_the_average_discount_everywhere_is_not_sensitive(self, make_rows: MakeRows) -> None:
+        lines = [
+            line("a", 3, "3.00", discount_amount=Decimal("1.00")),
+            line("b", 3, "9.00", category="tea", discount_amount=Decimal("1.00")),
+        ]
+        lines += [{**made, "customer_id": "bob"} for made in lines]
+        assert features(make_rows, lines)["ann"].price_sensitivity_rate == pytest.approx(0.0, abs=1e-12)
+
+
+class TestTargeting:
+    @staticmethod
+    def assigned(
+        promotion: str, customer: str = "ann", when: str = "2024-05-01T12:00", **columns: Any
+    ) -> dict[str, Any]:
+        return {
+            "decision_id": promotion,
+            "customer_id": customer,
+            "arm": promotion,
+            "is_holdout": False,
+            "decided_at": datetime.fromisoformat(when).replace(tzinfo=UTC),
+            **columns,
+        }
+
+    def test_promotions_given_and_redeemed(self, make_rows: MakeRows) -> None:
+        rows = features(
+            make_rows,
+            [line("a", 3, "1.00"), line("b", 3, "1.00", customer_id="bob")],
+            assignments=[
+                self.assigned("p1"),
+                self.assigned("p2"),
+                self.assigned("p3", is_holdout=True),
+                self.assigned("p4", arm="none"),
+            ],
+            redemptions=[
+                {"promotion_id": "p1", "customer_id": "ann", "coupon_id": "c1", "redeemed_date": date(2024, 5, 9)},
+                {"promotion_id": "p1", "customer_id": "ann", "coupon_id": "c2", "redeemed_date": date(2024, 6, 2)},
+                {"promotion_id": "p2", "customer_id": "ann", "coupon_id": "c3", "redeemed_date": DAY},
+                {"promotion_id": "p9", "customer_id": "ann", "coupon_id": "c4", "redeemed_date": date(2024, 5, 9)},
+            ],
+        )
+        ann, bob = rows["ann"], rows["bob"]
+        assert (ann.targeted_promotion_count, ann.redemption_count, ann.redemption_rate) == (2, 3, 0.5)
+        assert (bob.targeted_promotion_count, bob.redemption_count, bob.redemption_rate) == (0, 0, None)
+
+    @pytest.mark.parametrize(("time_zone", "count"), [("UTC", 1), ("America/New_York", 1), ("Asia/Tokyo", 0)])
+    def test_the_date_begins_at_the_retailers_own_midnight(
+        self, make_rows: MakeRows, time_zone: str, count: int
+    ) -> None:
+        rows = features(
+            make_rows,
+            [line("a", 3, "1.00")],
+            assignments=[self.assigned("p1", when="2024-06-02T16:00")],
+            time_zone=time_zone,
+        )
+        assert rows["ann"].targeted_promotion_count == count
+
+    def test_without_assignments_nothing_is_known(self, make_rows: MakeRows) -> None:
+        ann = features(make_rows, [line("a", 3, "1.00")])["ann"]
+        assert (ann.targeted_promotion_count, ann.redemption_count, ann.redemption_rate) == (None, None, None)
+
+
+def test_demographics_are_copied_only_where_allowed(make_rows: MakeRows) -> None:
+    known = [{"customer_id": "ann", "age_band": "35-44", "income_band": "50-74K", "household_size": "2"}]
+    lines = [line("a", 3, "1.00"), line("b", 3, "1.00", customer_id="bob")]
+    allowed = features(make_rows, lines, customers=known)
+    assert (allowed["ann"].age_band, allowed["ann"].income_band, allowed["ann"].household_size) == (
+        "35-44",
+        "50-74K",
+        "2",
+    )
+    assert allowed["bob"].age_band is None
+    settings = SETTINGS.model_copy(update={"demographics_allowed": False})
+    assert features(make_rows, lines, customers=known, settings=settings)["ann"].age_band is None
+
+
+class TestFitting:
+    @staticmethod
+    def completed(make_rows: MakeRows, rows: list[dict[str, Any]], **settings: Any) -> dict[str, Row]:
+        customers = make_rows(CUSTOMER_FEATURES, [{"as_of_date": DAY, **row} for row in rows])
+        frame = complete_customer_features(customers=customers, settings=FeatureSettings(**settings))
+        return {row.customer_id: row for row in frame.collect()}
+
+    def test_tails_are_pulled_in_to_exact_quantiles(self, make_rows: MakeRows) -> None:
+        rows = [
+            {"customer_id": str(i), "weekly_spend_amount": float(i), "basket_spend_amount": None} for i in range(11)
+        ]
+        done = self.completed(make_rows, rows, winsorise_quantile=0.9)
+        assert [done[str(i)].weekly_spend_amount for i in (0, 1, 5, 9, 10)] == [1.0, 1.0, 5.0, 9.0, 9.0]
+        assert done["3"].basket_spend_amount is None
+
+    @pytest.mark.parametrize(("method", "value"), [("mean", 4.0), ("median", 2.5), ("mode", 1.0)])
+    def test_gaps_are_filled_and_named(self, make_rows: MakeRows, method: str, value: float) -> None:
+        rows = [{"customer_id": str(i), "order_gap_days": gap} for i, gap in enumerate([1.0, 1.0, 4.0, 10.0, None])]
+        done = self.completed(make_rows, rows, imputation={"order_gap_days": method, "redemption_rate": "mean"})
+        assert done["4"].order_gap_days == value
+        assert done["4"].imputed_columns == ["order_gap_days"]
+        assert (done["0"].order_gap_days, done["0"].imputed_columns) == (1.0, [])
+        # Unknown for everyone: nothing to fit, nothing filled.
+        assert done["4"].redemption_rate is None
+
+    def test_nobody_to_fit_on_gives_nobody(self, make_rows: MakeRows) -> None:
+        assert self.completed(make_rows, []) == {}

@@ -90,7 +90,8 @@ def main() -> None:
             used, _ = run_pipeline(Path(scratch), source, "as_of_date=2017-06-19")
         grown.append((size, used.wall_s, used.cpu_s))
         print(
-            f"SYNTHETIC {size:>8,} customers: {used.wall_s:7.1f} s wall {used.cpu_s:7.1f} s CPU {used.peak_rss_gb:5.2f} GB"
+            f"SYNTHETIC {size:>8,} customers: {used.wall_s:7.1f} s wall {used.cpu_s:7.1f} s CPU "
+            f"{used.peak_rss_gb:5.2f} GB"
         )
     sizes = [size for size, _, _ in grown]
     result = {

@@ -64,6 +64,9 @@ class ColumnMapping(Frozen):
     and what is not among them stays; ``round`` allows more decimals than the column keeps.
     """
 
+    # YAML reads a code such as 7 as a number; where text is meant, it is text.
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
     source: str | None = Field(default=None, alias="from")
     constant: Scalar | None = None
     format: Pattern | None = None
@@ -169,9 +172,19 @@ class SyntheticSource(Frozen):
     first_date: date = date(2017, 1, 2)
     baskets_per_week: float = Field(default=1.2, gt=0, le=20)
     lines_per_basket: float = Field(default=8.0, gt=0, le=100)
-    campaign_week: int = Field(default=24, ge=1, description="Week, from 0, in which the randomised campaign starts")
+    campaign_week: int = Field(default=24, ge=1, description="From 0: the randomised campaign starts in it")
     treated_rate: float = Field(default=0.5, gt=0, lt=1)
     seed: int = 7
+
+    @model_validator(mode="after")
+    def _calendar_holds_together(self) -> SyntheticSource:
+        if self.first_date.weekday() != 0:
+            raise ValueError(f"first_date {self.first_date} is no Monday: weeks start on Mondays")
+        if self.campaign_week >= self.weeks:
+            raise ValueError(f"campaign_week {self.campaign_week} must lie within the {self.weeks} weeks (from 0)")
+        if self.products < self.categories:
+            raise ValueError(f"{self.products} products cannot fill {self.categories} categories")
+        return self
 
 
 SourceSettings = Annotated[CompleteJourneySource | FilesSource | SyntheticSource, Field(discriminator="kind")]

@@ -34,7 +34,7 @@ def fit_and_fill(
     Returns:
         The same rows with ``imputed_columns``, in the order of ``methods``.
     """
-    tails = F.array(F.lit(1 - quantile), F.lit(quantile))
+    tails = F.array(F.lit(round(1 - quantile, 12)), F.lit(quantile))
     limits = [F.percentile(name, tails).alias(f"_limits_{name}") for name in winsorised]
     fits = [_fitted(name, method).alias(f"_fit_{name}") for name, method in methods.items()]
     fitted = customers.crossJoin(F.broadcast(customers.agg(F.count("*").alias("_customers"), *limits, *fits)))

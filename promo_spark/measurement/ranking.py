@@ -83,8 +83,7 @@ def _summarise_purchases(
     The same lines count as in the recommendations: known customers, bought and kept, nothing excluded.
     """
     excluded = products.where(
-        F.col("department").isin(*settings.excluded_departments)
-        | F.col("category").isin(*settings.excluded_categories)
+        F.col("department").isin(*settings.excluded_departments) | F.col("category").isin(*settings.excluded_categories)
     )
     is_past = F.col("order_date") < F.lit(as_of_date)
     return (
@@ -103,7 +102,7 @@ def _summarise_purchases(
 def _lists_by_customer(lists: DataFrame) -> DataFrame:
     """customer_id, entries (slot, model, rank, product_id), in that order."""
     entry = F.struct("slot", "model", "rank", "product_id")
-    return lists.groupBy("customer_id").agg(F.array_sort(F.collect_list(entry)).alias("entries"))
+    return lists.groupBy("customer_id").agg(F.sort_array(F.collect_list(entry)).alias("entries"))
 
 
 def _relevant_products(purchases: DataFrame) -> DataFrame:
@@ -112,9 +111,7 @@ def _relevant_products(purchases: DataFrame) -> DataFrame:
     return (
         purchases.where(F.col("last_test_date").isNotNull())
         .groupBy("customer_id")
-        .agg(
-            F.collect_list("product_id").alias("relevant_all"), F.collect_list(novel).alias("relevant_novel")
-        )
+        .agg(F.collect_list("product_id").alias("relevant_all"), F.collect_list(novel).alias("relevant_novel"))
     )
 
 

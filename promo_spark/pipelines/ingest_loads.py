@@ -119,8 +119,7 @@ def _combined(file: InputFile, how: str) -> str:
 
 
 def _not_loaded(stage: Stage, silver: TableContract, files: Sequence[InputFile]) -> list[InputFile]:
-    held = stage.read(bronze_of(silver)).select("source_file_hash").distinct()
-    known = {row.source_file_hash for row in held.collect()}
+    known = _hashes_held(stage, silver)
     new: list[InputFile] = []
     for file in files:
         twin = next((other for other in new if other.sha256 == file.sha256), None)
@@ -129,6 +128,13 @@ def _not_loaded(stage: Stage, silver: TableContract, files: Sequence[InputFile])
         elif file.sha256 not in known:
             new.append(file)
     return new
+
+
+def _hashes_held(stage: Stage, silver: TableContract) -> set[str]:
+    bronze = bronze_of(silver)
+    if not stage.store.exists(bronze):
+        return set()
+    return {row[0] for row in stage.store.read(bronze).select("source_file_hash").distinct().collect()}
 
 
 def _pseudonymised(mapped: DataFrame, key_file: str) -> DataFrame:
@@ -143,9 +149,8 @@ def _synthetic_loads(stage: Stage, source: SyntheticSource, key_file: str) -> li
     tables = synthetic_tables(stage.spark, source)
     loads = []
     for silver in SILVER:
-        held = stage.read(bronze_of(silver)).select("source_file_hash").distinct().collect()
-        others = [row for row in held if row.source_file_hash != digest]
-        if others:
+        held = _hashes_held(stage, silver)
+        if held - {digest}:
             raise SourceError(
                 f"{stage.settings.places.warehouse} holds {silver.entity} of another source or another simulated "
                 "retailer. Set places.warehouse and places.identity to new folders."

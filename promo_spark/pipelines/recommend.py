@@ -19,9 +19,7 @@ def run(stage: Stage) -> None:
         order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings
     ).persist()
     catalogue = list_catalogue(purchases=purchases, as_of_date=as_of_date, settings=settings)
-    lists = recommend_by_baselines(
-        order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings
-    )
+    lists = recommend_by_baselines(order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings)
     stage.progress("fitting latent factors")
     factorisation = fit_factorisation(
         purchases=purchases, catalogue=catalogue, settings=settings, seed=stage.settings.seed
@@ -33,11 +31,10 @@ def run(stage: Stage) -> None:
         )
         stage.write(FACTORS, stage.read(FACTORS).limit(0))
     else:
-        factors = describe_factors(factorisation=factorisation, as_of_date=as_of_date)
-        stage.write(FACTORS, factors)
+        stage.write(FACTORS, describe_factors(factorisation=factorisation, as_of_date=as_of_date))
         lists = lists.unionByName(
             recommend_by_factors(
-                factors=factors,
+                factors=stage.read(FACTORS),
                 order_lines=order_lines,
                 products=products,
                 product_factors=factorisation.product_factors,
@@ -49,6 +46,8 @@ def run(stage: Stage) -> None:
     stage.write(RECOMMENDED_PRODUCTS, lists)
     if factorisation is not None:
         _keep(stage, factorisation)
+        for frame in (factorisation.ratings, factorisation.customers, factorisation.products):
+            frame.unpersist()
     purchases.unpersist()
 
 

@@ -18,6 +18,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 NONE = -1
+_MOST_REPEATS = 12
 _MARGINS = ("selection_margin_amount", "margin_amount", "margin_low_amount", "margin_high_amount")
 _SALES = (
     "selection_sales_amount",
@@ -218,14 +219,19 @@ def _test_sizes(candidates: Candidates, aim: _Aim, offers: Ints, settings: PlanS
 
 
 def _propose_tests(candidates: Candidates, promise: Floats, best: Ints, sizes: Floats, settings: PlanSettings) -> Ints:
-    """The most promising unproven offers of each segment for which it has customers enough, up to the limit."""
+    """The unproven offers of each segment that are worth a test, up to the limit.
+
+    Those for which the segment has customers enough come first, the most promising ahead. A segment without any
+    gets the one that comes nearest, if repeating the offer for up to ``_MOST_REPEATS`` plan periods would do.
+    """
     segment = candidates.cells["segment_id"].to_numpy()
-    feasible = 2 * sizes <= candidates.cells["segment_size"].to_numpy(dtype=np.float64)
+    repeats = 2 * sizes / np.maximum(candidates.cells["segment_size"].to_numpy(dtype=np.float64), 1.0)
     tested = np.full(len(best), NONE, dtype=np.int64)
-    order = np.lexsort((np.arange(len(best)), -np.where(feasible, promise, -np.inf), segment))
-    left = dict.fromkeys(segment.tolist(), settings.max_tests_per_segment)
-    for cell in order[feasible[order]]:
-        if left[segment[cell]] > 0:
-            tested[cell] = best[cell]
-            left[segment[cell]] -= 1
+    for number in np.unique(segment):
+        cells = np.flatnonzero((segment == number) & (repeats <= _MOST_REPEATS))
+        feasible = cells[repeats[cells] <= 1]
+        chosen = feasible[np.argsort(-promise[feasible], kind="stable")][: settings.max_tests_per_segment]
+        if not len(chosen):
+            chosen = cells[np.argsort(repeats[cells], kind="stable")][: min(1, settings.max_tests_per_segment)]
+        tested[chosen] = best[chosen]
     return tested

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -50,9 +51,11 @@ class Words:
 
     def test(self, case: Case) -> list[str]:
         """Why an offer is worth a test."""
+        repeats = math.ceil(2 * case.test_size / max(case.segment_size, 1))
+        periods = f", so it takes {repeats} plan periods, or more segments at once" if repeats > 1 else ""
         size = (
             f"A test that would settle it needs {case.test_size:,.0f} customers with the offer and as many without; "
-            f"the segment has {case.segment_size:,}."
+            f"the segment has {case.segment_size:,}{periods}."
         )
         return [
             f"{case.offer_name} is promising but not proven{self._doubt(case)}.",
@@ -72,7 +75,7 @@ class Words:
             return [self._no_room(case), self._effect(case), self._money(case), self._source(case)]
         if not self._selection(case) > 0:
             return [
-                f"No offer is expected to gain anything; the least bad is {case.offer_name}.",
+                f"In the weeks used to choose, no offer gains anything; the least bad is {case.offer_name}.",
                 self._effect(case),
                 self._money(case),
                 self._margin(case),
@@ -94,6 +97,10 @@ class Words:
     def _doubt(self, case: Case) -> str:
         if np.isnan(case.p_value):
             return ": no past week of the category was promoted half as much"
+        if case.p_value <= self.settings.false_discovery_rate:
+            return (
+                f" (p = {case.p_value:.2f} after correcting for all that were tried, but its interval reaches below 0)"
+            )
         return (
             f" (p = {case.p_value:.2f} after correcting for all that were tried; "
             f"{self.settings.false_discovery_rate:.2f} is asked for)"
@@ -155,7 +162,8 @@ class Words:
         weeks = int(case.values["evidence_week_count"])
         if weeks == 0:
             return "Assumed: no past week was promoted half as much; the trend of smaller promotions is continued."
-        return f"Learnt from {weeks} past weeks promoted like that. The retailer chose them: they were not randomised."
+        counted = f"{weeks} past week" + ("" if weeks == 1 else "s")
+        return f"Learnt from {counted} promoted like that. The retailer chose when to promote: it was not randomised."
 
     def _amount(self, value: float, *, sign: bool = False) -> str:
         return f"{value:{'+' if sign else ''},.0f} {self.currency}"

@@ -108,7 +108,7 @@ def plan_rows(rows: pd.DataFrame, brief: Brief) -> pd.DataFrame:
     decisions = decide(candidates, brief.settings)
     heads: list[dict[str, Any]] = candidates.cells.to_dict("records")  # type: ignore[assignment]
     told = [_row(cell, head, candidates, decisions, brief) for cell, head in enumerate(heads)]
-    return pd.DataFrame(told, columns=list(SEGMENT_PLAN.column_names))
+    return pd.DataFrame(told, columns=list(SEGMENT_PLAN.column_names), dtype=object)  # a column may be all NULL
 
 
 def _row(

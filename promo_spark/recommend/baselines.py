@@ -41,9 +41,7 @@ def recommend_by_baselines(
     lists = _lists_of_customers(_histories(purchases, chart), settings.list_length)
     entries = (
         lists.select("customer_id", F.explode("lists").alias("list"))
-        .select(
-            "customer_id", "list.model", "list.slot", F.posexplode("list.entries").alias("index", "entry")
-        )
+        .select("customer_id", "list.model", "list.slot", F.posexplode("list.entries").alias("index", "entry"))
         .select("customer_id", "model", "slot", "index", "entry.*")
     )
     is_popularity = F.col("model") == "popularity"
@@ -67,7 +65,7 @@ def _popularity_chart(catalogue: DataFrame) -> DataFrame:
         "product_id",
     )
     return (
-        catalogue.agg(F.array_sort(F.collect_list(order)).alias("chart"))
+        catalogue.agg(F.sort_array(F.collect_list(order)).alias("chart"))
         .select(F.posexplode("chart").alias("index", "entry"))
         .select(
             (F.col("index") + 1).alias("place"),
@@ -83,7 +81,7 @@ def _histories(purchases: DataFrame, chart: DataFrame) -> DataFrame:
     return (
         purchases.join(F.broadcast(chart), "product_id", "left")
         .groupBy("customer_id")
-        .agg(F.array_sort(F.collect_list(F.when(F.col("place").isNotNull(), entry))).alias("own"))
+        .agg(F.sort_array(F.collect_list(F.when(F.col("place").isNotNull(), entry))).alias("own"))
     )
 
 

@@ -18,6 +18,7 @@ from promo_spark.contracts.settings import RecommendSettings
 from promo_spark.contracts.step import produces
 from promo_spark.recommend.purchases import number_products
 
+_FEWEST = 2
 _BUCKETS = 64
 _ROWS_PER_BLOCK = 500_000
 _CUSTOMERS_PER_BLOCK = 4096
@@ -89,12 +90,11 @@ def fit_factorisation(
         The factorisation, or None with fewer than two customers or two products.
     """
     products = number_products(catalogue=catalogue).persist()
-    customers = _number_customers(purchases.join(products, "product_id", "left_semi")).persist()
-    n_products, n_customers = products.count(), customers.count()
-    if min(n_products, n_customers) < 2:  # noqa: PLR2004  (nothing to compare with)
-        return None
+    customers = _number_customers(purchases).persist()
     ratings = _ratings(purchases, customers, products).persist()
-    n_ratings = ratings.count()
+    n_ratings, n_customers, n_products = _sizes(ratings)
+    if min(n_customers, n_products) < _FEWEST:
+        return None
     blocks = max(2, n_ratings // _ROWS_PER_BLOCK)
     als = ALS(
         rank=settings.rank,
@@ -111,9 +111,7 @@ def fit_factorisation(
         seed=seed,
     )
     # The sums inside ALS depend on the order of its input: laid out by content, it repeats to the bit.
-    laid_out = ratings.repartition(blocks, "customer_index").sortWithinPartitions(
-        "customer_index", "product_index"
-    )
+    laid_out = ratings.repartition(blocks, "customer_index").sortWithinPartitions("customer_index", "product_index")
     model = als.fit(laid_out)
     return Factorisation(
         model=model,
@@ -138,9 +136,9 @@ def describe_factors(*, factorisation: Factorisation, as_of_date: date) -> DataF
         recommend.factors, one row per customer and product of the factorisation.
     """
     model = factorisation.model
-    customers = model.userFactors.join(
-        factorisation.customers, F.col("id") == F.col("customer_index")
-    ).select(F.lit("customer").alias("entity"), F.col("customer_id").alias("entity_id"), "features")
+    customers = model.userFactors.join(factorisation.customers, F.col("id") == F.col("customer_index")).select(
+        F.lit("customer").alias("entity"), F.col("customer_id").alias("entity_id"), "features"
+    )
     products = model.itemFactors.join(factorisation.products, F.col("id") == F.col("product_index")).select(
         F.lit("product").alias("entity"), F.col("product_id").alias("entity_id"), "features"
     )
@@ -176,6 +174,14 @@ def _ratings(purchases: DataFrame, customers: DataFrame, products: DataFrame) ->
             F.pow("decayed_basket_count", F.lit(2.0)).cast("float").alias("rating"),
         )
     )
+
+
+def _sizes(ratings: DataFrame) -> tuple[int, int, int]:
+    """Ratings, and the customers and products that have any."""
+    sizes = ratings.agg(F.count("*"), F.count_distinct("customer_index"), F.count_distinct("product_index")).collect()[
+        0
+    ]
+    return sizes[0], sizes[1], sizes[2]
 
 
 def _collect_product_factors(model: ALSModel, products: DataFrame) -> ProductFactors:

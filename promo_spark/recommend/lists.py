@@ -57,11 +57,9 @@ def recommend_by_factors(
     bought = (
         purchases.join(F.broadcast(numbered), "product_id")
         .groupBy("customer_id")
-        .agg(F.array_sort(F.collect_list("product_index")).alias("bought"))
+        .agg(F.collect_list("product_index").alias("bought"))
     )
-    customers = factors.where(F.col("entity") == "customer").select(
-        F.col("entity_id").alias("customer_id"), "factors"
-    )
+    customers = factors.where(F.col("entity") == "customer").select(F.col("entity_id").alias("customer_id"), "factors")
     # The layout is fixed by content, because a matrix product may round differently in another block.
     blocks = (
         customers.join(bought, "customer_id")

@@ -29,8 +29,7 @@ def keep_eligible_lines(
         customer_id, product_id, basket_id, order_date; one row per line.
     """
     excluded = products.where(
-        F.col("department").isin(*settings.excluded_departments)
-        | F.col("category").isin(*settings.excluded_categories)
+        F.col("department").isin(*settings.excluded_departments) | F.col("category").isin(*settings.excluded_categories)
     )
     return (
         order_lines.where(F.col("order_date") < F.lit(as_of_date))
@@ -56,9 +55,7 @@ def summarise_purchases(
     Returns:
         customer_id, product_id, decayed_basket_count, last_order_date; one row per customer and product.
     """
-    lines = keep_eligible_lines(
-        order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings
-    )
+    lines = keep_eligible_lines(order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings)
     age_days = F.date_diff(F.lit(as_of_date), F.col("order_date"))
     weight = F.pow(F.lit(0.5), age_days / F.lit(settings.half_life_days))
     # Laid out by customer once: both aggregations, and the lists made from them, need no further shuffle.
@@ -68,9 +65,7 @@ def summarise_purchases(
         .agg(F.max("order_date").alias("order_date"))
         .groupBy("customer_id", "product_id")
         .agg(
-            (F.sum(F.round(weight * _WEIGHT_SCALE).cast("long")) / _WEIGHT_SCALE).alias(
-                "decayed_basket_count"
-            ),
+            (F.sum(F.round(weight * _WEIGHT_SCALE).cast("long")) / _WEIGHT_SCALE).alias("decayed_basket_count"),
             F.max("order_date").alias("last_order_date"),
         )
     )
@@ -108,7 +103,7 @@ def number_products(*, catalogue: DataFrame) -> DataFrame:
     Returns:
         product_id, product_index (int); one row per product.
     """
-    in_order = F.array_sort(F.collect_set("product_id"))
+    in_order = F.sort_array(F.collect_set("product_id"))
     return catalogue.agg(in_order.alias("in_order")).select(
         F.posexplode("in_order").alias("product_index", "product_id")
     )

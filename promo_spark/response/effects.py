@@ -82,6 +82,7 @@ def estimate_effects(
 
 def _valuer(trial: Trial) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def value(rows: pd.DataFrame) -> pd.DataFrame:
-        return value_segment(rows, trial).reindex(columns=list(_VALUED))
+        valued = value_segment(rows, trial)
+        return valued[list(_VALUED)] if len(valued) else pd.DataFrame(columns=list(_VALUED), dtype=object)
 
     return value

@@ -1,127 +1,147 @@
-"""K-means, with the number of clusters chosen by separation and stability."""
+"""K-means over all customers, from centres found on a sample."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from statistics import fmean, pstdev
+from collections.abc import Sequence
 
-from pyspark.ml.clustering import KMeans, KMeansModel
-from pyspark.ml.evaluation import ClusteringEvaluator
+import numpy as np
+import numpy.typing as npt
+from pyspark.ml import Estimator, Model
+from pyspark.ml.functions import vector_to_array
+from pyspark.ml.param import Param, Params, TypeConverters
+from pyspark.ml.param.shared import HasFeaturesCol, HasMaxIter
+from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
+from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from promo_spark.contracts.settings import SegmentSettings
-from promo_spark.kernels.agreement import adjusted_rand_index
-from promo_spark.segments.vectors import VECTOR
+SEGMENT, DISTANCE = "segment_id", "distance"
+_MOVED = 1e-4
+_PLACES = 9
+# Sums of decimals do not depend on the order of the rows.
+_EXACT = "decimal(28,10)"
 
-STABLE_ENOUGH = 0.6
-_HASH_RANGE = 1_000_000
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One number of clusters tried.
-
-    Attributes:
-        model: Fitted on all customers.
-        cluster_count: Clusters asked for.
-        silhouette: Mean silhouette, squared Euclidean (Rousseeuw 1987), -1 to 1.
-        agreements: Adjusted Rand index between the fit on all and each fit on a resample.
-        smallest_rate: Share of customers in the smallest cluster.
-    """
-
-    model: KMeansModel
-    cluster_count: int
-    silhouette: float
-    agreements: tuple[float, ...]
-    smallest_rate: float
-
-    @property
-    def stability(self) -> float:
-        """Mean agreement over resamples (Hennig 2007 in spirit, with the adjusted Rand index)."""
-        return fmean(self.agreements)
-
-    @property
-    def stability_sd(self) -> float:
-        """Its standard deviation over resamples."""
-        return pstdev(self.agreements)
+Points = npt.NDArray[np.float64]
 
 
-def fit_trials(points: DataFrame, *, count: int, settings: SegmentSettings, seed: int) -> tuple[Trial, ...]:
-    """Fit every number of clusters on all customers and on resamples.
+def draw_sample(points: DataFrame, *, features: str, size: int, seed: int) -> Points:
+    """Bring the customers with the lowest hashes to the driver, in that order.
 
     Args:
-        points: customer_id and ``vector``, cached and in settled order.
-        count: Number of rows.
-        settings: Numbers of clusters, resamples.
-        seed: Seed of every fit.
+        points: One row per ``customer_id`` with a vector.
+        features: Column of the vector.
+        size: Most customers to bring.
+        seed: Another seed draws others.
 
     Returns:
-        Trials by number of clusters; those with more clusters than half the customers are left out.
+        Vectors, shape (customers, dimensions): the same for any layout of the rows.
     """
-    sizes = sorted({size for size in settings.cluster_counts if 1 < size <= count // 2})
-    return tuple(_fit_trial(points, size, settings, seed) for size in sizes)
+    drawn = (
+        points.orderBy(F.xxhash64("customer_id", F.lit(seed)), "customer_id")
+        .limit(size)
+        .select(vector_to_array(F.col(features)).alias("point"))
+        .collect()
+    )
+    return np.array([row["point"] for row in drawn], dtype=np.float64).reshape(len(drawn), -1)
 
 
-def choose_trial(trials: Iterable[Trial], smallest_rate: float) -> tuple[Trial, Mapping[int, str]]:
-    """Choose the best separated among the stable ones; where none is stable, the most stable.
+class SegmentKMeansModel(Model, HasFeaturesCol, DefaultParamsReadable["SegmentKMeansModel"], DefaultParamsWritable):
+    """Puts each customer into the segment with the nearest centre: ``segment_id`` and ``distance``.
 
-    Returns:
-        The choice, and the reason for or against each number of clusters.
+    Segments are numbered in the order of the centres; a tie goes to the lower number.
     """
-    trials = list(trials)
-    large = [trial for trial in trials if trial.smallest_rate >= smallest_rate] or trials
-    stable = [trial for trial in large if trial.stability >= STABLE_ENOUGH]
-    if stable:
-        chosen = max(stable, key=lambda trial: (trial.silhouette, -trial.cluster_count))
-        why = f"best silhouette among those with stability of at least {STABLE_ENOUGH}"
-    else:
-        chosen = max(large, key=lambda trial: (trial.stability, -trial.cluster_count))
-        why = f"most stable; none reaches {STABLE_ENOUGH}"
-    reasons = {}
-    for trial in trials:
-        if trial is chosen:
-            reasons[trial.cluster_count] = why
-        elif trial not in large:
-            reasons[trial.cluster_count] = f"smallest cluster holds {trial.smallest_rate:.1%} of customers"
-        elif stable and trial not in stable:
-            reasons[trial.cluster_count] = f"stability {trial.stability:.2f} is below {STABLE_ENOUGH}"
-        else:
-            reasons[trial.cluster_count] = "lower silhouette" if stable else "less stable"
-    return chosen, reasons
 
+    centres = Param(Params._dummy(), "centres", "centre of each segment", TypeConverters.toListListFloat)
 
-def _fit_trial(points: DataFrame, size: int, settings: SegmentSettings, seed: int) -> Trial:
-    def kmeans(name: str) -> KMeans:
-        return KMeans(
-            k=size, featuresCol=VECTOR, predictionCol=name, seed=seed, maxIter=settings.max_iterations, tol=1e-3
+    def __init__(self, centres: Sequence[Sequence[float]] = (), features: str = "features") -> None:
+        super().__init__()
+        self._set(featuresCol=features, centres=[list(centre) for centre in centres])
+
+    def cluster_centres(self) -> Points:
+        """Centres, shape (segments, dimensions)."""
+        centres = self.getOrDefault(self.centres)
+        return np.array(centres, dtype=np.float64).reshape(len(centres), -1)
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        squares = _squared_distances(vector_to_array(F.col(self.getFeaturesCol())), self.cluster_centres())
+        nearest = F.array_position("_squares", F.array_min("_squares")) - 1
+        return (
+            dataset.withColumn("_squares", squares)
+            .withColumns({SEGMENT: nearest.cast("int"), DISTANCE: F.sqrt(F.array_min("_squares"))})
+            .drop("_squares")
         )
 
-    model = kmeans("prediction").fit(points)
-    labelled = model.transform(points).select("customer_id", VECTOR, "prediction")
-    names = []
-    for resample in range(settings.resamples):
-        name = f"resample_{resample}"
-        draw = F.pmod(F.xxhash64("customer_id", F.lit(seed + resample)), F.lit(_HASH_RANGE))
-        drawn = points.where(draw < int(settings.resample_rate * _HASH_RANGE))
-        labelled = kmeans(name).fit(drawn).transform(labelled)
-        names.append(name)
-    labelled = labelled.cache()
-    silhouette = ClusteringEvaluator(featuresCol=VECTOR, predictionCol="prediction").evaluate(labelled)
-    agreements = _agreements(labelled, names)
-    counts = [row["count"] for row in labelled.groupBy("prediction").count().collect()]
-    labelled.unpersist()
-    return Trial(model, size, float(silhouette), agreements, min(counts) / sum(counts))
+
+class SegmentKMeans(
+    Estimator[SegmentKMeansModel],
+    HasFeaturesCol,
+    HasMaxIter,
+    DefaultParamsReadable["SegmentKMeans"],
+    DefaultParamsWritable,
+):
+    """Lloyd's iterations (1982) over all customers, from given centres, then numbered by value.
+
+    ``pyspark.ml.clustering.KMeans`` takes no starting centres and makes one start from its own, and where clusters
+    overlap different starts end far apart. Here the best of many starts on a sample is carried on. Sums are of
+    decimals, so that the result does not depend on how customers are spread over partitions. Each
+    iteration is one pass that returns one row per cluster.
+    """
+
+    centres = Param(Params._dummy(), "centres", "centres to start from", TypeConverters.toListListFloat)
+    valueCol = Param(Params._dummy(), "valueCol", "segments are numbered by its mean", TypeConverters.toString)  # noqa: N815
+
+    def __init__(
+        self,
+        centres: Sequence[Sequence[float]] = (),
+        value: str = "weekly_spend_amount",
+        features: str = "features",
+        iterations: int = 30,
+    ) -> None:
+        super().__init__()
+        self._set(
+            featuresCol=features, centres=[list(map(float, c)) for c in centres], valueCol=value, maxIter=iterations
+        )
+
+    def _fit(self, dataset: DataFrame) -> SegmentKMeansModel:
+        given = self.getOrDefault(self.centres)
+        centres = np.array(given, dtype=np.float64).reshape(len(given), -1).round(_PLACES)
+        values = np.zeros(len(centres))
+        for _ in range(max(1, self.getMaxIter())):
+            moved, values = self._step(dataset, centres)
+            shift = float(np.abs(moved - centres).max(initial=0.0))
+            centres = moved
+            if shift < _MOVED:
+                break
+        order = sorted(range(len(centres)), key=lambda place: (-values[place], *centres[place]))
+        return SegmentKMeansModel(centres=[centres[place].tolist() for place in order], features=self.getFeaturesCol())
+
+    def _step(self, dataset: DataFrame, centres: Points) -> tuple[Points, Points]:
+        """Means of the customers nearest to each centre, and of their value; an empty cluster stays where it is."""
+        placed = SegmentKMeansModel(centres=centres.tolist(), features=self.getFeaturesCol()).transform(dataset)
+        point = vector_to_array(F.col(self.getFeaturesCol()))
+        value = F.col(self.getOrDefault(self.valueCol)).cast("double")
+        sums = [_exact_sum(point[place]).alias(f"sum{place}") for place in range(centres.shape[1])]
+        rows = placed.groupBy(SEGMENT).agg(F.count("*").alias("customers"), _exact_sum(value).alias("value"), *sums)
+        moved, values = centres.copy(), np.full(len(centres), -np.inf)
+        for row in rows.collect():
+            cluster, size = row[SEGMENT], row["customers"]
+            values[cluster] = (row["value"] or 0.0) / size
+            moved[cluster] = [row[f"sum{place}"] / size for place in range(centres.shape[1])]
+        return moved.round(_PLACES), values
 
 
-def _agreements(labelled: DataFrame, names: list[str]) -> tuple[float, ...]:
-    """Adjusted Rand index of each resample's labels with ``prediction``, from counts of pairs of labels."""
-    pairs = F.explode(F.array(*(F.struct(F.lit(name).alias("name"), F.col(name).alias("other")) for name in names)))
-    counted = (
-        labelled.select("prediction", pairs.alias("pair")).groupBy("pair.name", "prediction", "pair.other").count()
-    )
-    cells: dict[str, list[tuple[int, int, int]]] = {name: [] for name in names}
-    for row in counted.collect():
-        cells[row["name"]].append((row["prediction"], row["other"], row["count"]))
-    return tuple(adjusted_rand_index(cells[name]) for name in names)
+def _squared_distances(point: Expression, centres: Points) -> Expression:
+    rows = F.array(*[F.array(*[F.lit(float(x)) for x in centre]).cast("array<double>") for centre in centres])
+    return F.transform(rows, lambda centre: F.aggregate(F.zip_with(point, centre, _squared_gap), F.lit(0.0), _plus))
+
+
+def _squared_gap(one: Expression, other: Expression) -> Expression:
+    return (one - other) * (one - other)
+
+
+def _plus(one: Expression, other: Expression) -> Expression:
+    return one + other
+
+
+def _exact_sum(value: Expression) -> Expression:
+    return F.sum(value.cast(_EXACT)).cast("double")

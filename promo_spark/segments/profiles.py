@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, Row, Window
+from pyspark.sql import Column as Expression
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES
@@ -14,7 +15,20 @@ from promo_spark.contracts.step import produces
 from promo_spark.segments.names import describe_segment, segment_names
 
 _FAVOURITES = 6
-_NOTICEABLE_SHARE = 0.005
+_NOTICEABLE_SHARE = 0.01
+_UNKNOWN = "(unknown)"
+_CONSTANT_SD = 1e-9
+# Sums of decimals do not depend on the order of the rows.
+_EXACT = "decimal(28,10)"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Means by segment, and mean and standard deviation over all, by column."""
+
+    averages: dict[int, dict[str, float]]
+    overall: dict[str, float]
+    spread: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -30,47 +44,55 @@ class Portrait:
     map_y: float
 
 
-def summarise(
-    members: DataFrame, columns: Sequence[str]
-) -> tuple[dict[int, dict[str, float]], dict[str, float], dict[str, float]]:
-    """Means per segment, and mean and standard deviation over all; an action over one row per segment.
+def summarise(members: DataFrame, columns: Sequence[str]) -> Summary:
+    """Means per segment and over all; an action that returns one row per segment.
 
     Args:
         members: features.customers joined with ``segment_id``.
         columns: Numeric columns to profile.
     """
-    means = [F.avg(F.col(name).cast("double")).alias(name) for name in columns]
-    spreads = [F.stddev_pop(F.col(name).cast("double")).alias(name) for name in columns]
-    rows = members.groupBy("segment_id").agg(*means).collect()
-    overall, spread = members.agg(*means).collect()[0], members.agg(*spreads).collect()[0]
+    sums: list[Expression] = []
+    for name in columns:
+        value = F.col(name).cast("double")
+        sums += [
+            F.count(name).alias(f"n_{name}"),
+            F.sum(value.cast(_EXACT)).cast("double").alias(f"sum_{name}"),
+            F.sum((value * value).cast(_EXACT)).cast("double").alias(f"squares_{name}"),
+        ]
+    rows = members.groupBy("segment_id").agg(*sums).orderBy("segment_id").collect()
+    counts = {name: sum(row[f"n_{name}"] for row in rows) for name in columns}
+    known = [name for name in columns if counts[name]]
 
-    def known(row: Row) -> dict[str, float]:
-        return {name: float(value) for name in columns if (value := row[name]) is not None}
+    def total(kind: str, name: str) -> float:
+        return sum(row[f"{kind}_{name}"] or 0.0 for row in rows)
 
-    return {row["segment_id"]: known(row) for row in rows}, known(overall), known(spread)
+    overall = {name: total("sum", name) / counts[name] for name in known}
+    variances = {name: total("squares", name) / counts[name] - overall[name] ** 2 for name in known}
+    averages = {
+        row["segment_id"]: {name: row[f"sum_{name}"] / row[f"n_{name}"] for name in known if row[f"n_{name}"]}
+        for row in rows
+    }
+    return Summary(averages, overall, {name: max(value, 0.0) ** 0.5 for name, value in variances.items()})
 
 
 def draw_portraits(
-    averages: Mapping[int, Mapping[str, float]],
-    overall: Mapping[str, float],
-    spread: Mapping[str, float],
-    *,
-    shares: Mapping[int, tuple[float, float]],
-    places: Mapping[int, tuple[float, float]],
+    summary: Summary, *, shares: Mapping[int, tuple[float, float]], places: Mapping[int, tuple[float, float]]
 ) -> list[Portrait]:
     """Put segments into words.
 
     Args:
-        averages: Mean per column, by segment.
-        overall: Mean per column over all customers.
-        spread: Standard deviation per column over all customers.
+        summary: Means per segment and over all.
         shares: Share of customers and of spend, by segment.
         places: Coordinates on the map, by segment.
     """
-    order = sorted(averages)
+    order = sorted(summary.averages)
     contrasts = [
-        {name: (mean - overall[name]) / spread[name] for name, mean in averages[s].items() if spread.get(name, 0.0) > 0}
-        for s in order
+        {
+            name: (mean - summary.overall[name]) / summary.spread[name]
+            for name, mean in summary.averages[segment].items()
+            if summary.spread[name] > _CONSTANT_SD
+        }
+        for segment in order
     ]
     names = segment_names(contrasts)
     return [
@@ -78,9 +100,12 @@ def draw_portraits(
             segment_id=segment,
             segment_name=name,
             description=describe_segment(
-                averages[segment], overall, customer_rate=shares[segment][0], sales_rate=shares[segment][1]
+                summary.averages[segment],
+                summary.overall,
+                customer_rate=shares[segment][0],
+                sales_rate=shares[segment][1],
             ),
-            averages=dict(averages[segment]),
+            averages=dict(summary.averages[segment]),
             contrasts=contrast,
             map_x=places[segment][0],
             map_y=places[segment][1],
@@ -115,7 +140,7 @@ def build_profiles(
         .withColumn("customer_rate", F.col("customer_count") / F.sum("customer_count").over(everyone))
         .withColumn(
             "sales_rate",
-            (F.col("spend_91d_amount") / F.nullif(F.sum("spend_91d_amount").over(everyone), F.lit(0))).cast("double"),
+            _rate(F.col("spend_91d_amount"), F.sum("spend_91d_amount").over(everyone)),
         )
     )
     told = segments.sparkSession.createDataFrame(
@@ -130,14 +155,15 @@ def build_profiles(
 def _favourite_categories(segments: DataFrame, affinity: DataFrame) -> DataFrame:
     """Categories a segment over-buys most: its share of spend over everybody's, where noticeable."""
     spend = (
-        affinity.join(segments.select("customer_id", "segment_id"), "customer_id")
-        .groupBy("segment_id", "category")
-        .agg(F.sum("spend_amount").cast("double").alias("spend"))
+        affinity.where(F.col("category") != _UNKNOWN)
+        .join(segments.select("customer_id", "segment_id"), "customer_id")
+        .groupBy("as_of_date", "segment_id", "category")
+        .agg(F.sum(F.greatest("spend_amount", F.lit(0))).alias("spend"))
     )
-    own = F.col("spend") / F.sum("spend").over(Window.partitionBy("segment_id"))
+    own = _rate(F.col("spend"), F.sum("spend").over(Window.partitionBy("segment_id")))
     category_total = F.sum("spend").over(Window.partitionBy("category"))
-    usual = category_total / F.sum("spend").over(Window.partitionBy())
-    rated = spend.withColumns({"share": own, "index": F.round(own / usual, 6)})
+    usual = _rate(category_total, F.sum("spend").over(Window.partitionBy("as_of_date")))
+    rated = spend.withColumns({"share": own, "index": F.round(own / F.nullif(usual, F.lit(0.0)), 6)})
     best = Window.partitionBy("segment_id").orderBy(F.desc("index"), "category")
     return (
         rated.where((F.col("share") >= _NOTICEABLE_SHARE) & (F.col("index") > 1))
@@ -147,3 +173,7 @@ def _favourite_categories(segments: DataFrame, affinity: DataFrame) -> DataFrame
         .agg(F.array_sort(F.collect_list(F.struct("place", "category"))).alias("ranked"))
         .select("segment_id", F.col("ranked.category").alias("favourite_categories"))
     )
+
+
+def _rate(part: Expression, whole: Expression) -> Expression:
+    return F.when(whole > 0, part.cast("double") / whole.cast("double"))

@@ -62,7 +62,7 @@ class World:
                 given[name] = self._argument(step, name)
         return step.function(**given)
 
-    def _argument(self, step: Step, name: str) -> Any:  # noqa: ANN401  (whatever the step takes)
+    def _argument(self, step: Step, name: str) -> Any:
         known: dict[str, Callable[[], Any]] = {
             "as_of_date": lambda: DAY,
             "time_zone": lambda: self.settings.source.time_zone,
@@ -86,7 +86,7 @@ def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Worl
     config = Path(place) / "world.yaml"
     config.write_text(
         f"as_of_date: {DAY}\n"
-        "source: {kind: synthetic, customers: 80, products: 120, categories: 8, stores: 3, weeks: 26, campaign_week: 18}\n"
+        "source: {kind: synthetic, customers: 80, products: 120, categories: 8, stores: 3, weeks: 26}\n"
         f"places: {{warehouse: {place}/warehouse, identity: {place}/identity, key_file: {place}/identity/key}}\n"
         f"tracking: {{uri: 'sqlite:///{place}/mlflow.db', artifacts: {place}/artifacts}}\n"
         "segments: {cluster_counts: [3], resamples: 2}\n"

@@ -65,9 +65,7 @@ def test_wanting_no_item_is_refused() -> None:
     k=st.integers(1, 50),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_lists_of_a_block_agree_with_one_customer_at_a_time(
-    n_customers: int, n_items: int, k: int, seed: int
-) -> None:
+def test_lists_of_a_block_agree_with_one_customer_at_a_time(n_customers: int, n_items: int, k: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     customers = random.integers(-3, 4, size=(n_customers, 2)).astype(np.float32)
     items = random.integers(-3, 4, size=(n_items, 2)).astype(np.float32)

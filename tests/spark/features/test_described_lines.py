@@ -16,7 +16,7 @@ MONDAY = date(2024, 5, 20)
 MakeRows = Callable[..., DataFrame]
 
 
-def line(line_id: str, **columns: Any) -> dict[str, Any]:
+def line(line_id: str, **columns: object) -> dict[str, Any]:
     usual = {
         "basket_id": "b1",
         "line_id": line_id,

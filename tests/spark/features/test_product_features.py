@@ -20,7 +20,7 @@ MONDAY = date(2024, 5, 27)
 MakeRows = Callable[..., DataFrame]
 
 
-def line(basket: str, product: str, sales: str, quantity: int | None = 1, **columns: Any) -> dict[str, Any]:
+def line(basket: str, product: str, sales: str, quantity: int | None = 1, **columns: object) -> dict[str, Any]:
     weeks_ago = columns.pop("weeks_ago", 1)
     monday = DAY - timedelta(weeks=weeks_ago)
     usual = {
@@ -48,7 +48,7 @@ def features(
     lines: list[dict[str, Any]],
     products: list[dict[str, Any]] | None = None,
     prices: list[dict[str, Any]] | None = None,
-    **settings: Any,
+    **settings: object,
 ) -> dict[str, Row]:
     frame = build_product_features(
         lines=make_rows(DESCRIBED_LINES, lines),

@@ -24,7 +24,7 @@ PROMOTION = {
 }
 
 
-def line(customer: str | None, product: str, when: date, sales: str = "1.00", **columns: Any) -> dict[str, Any]:
+def line(customer: str | None, product: str, when: date, sales: str = "1.00", **columns: object) -> dict[str, Any]:
     return {
         "basket_id": f"{customer}-{when}",
         "line_id": product,
@@ -119,21 +119,20 @@ def test_what_is_not_there_is_unknown_and_not_none(make_rows: MakeRows) -> None:
     assert (known.coupon_cost_amount, known.cost_per_redemption_amount) == (0, None)
 
 
-@pytest.mark.parametrize(
-    ("mechanic", "depth", "changes"),
-    [
+def test_whether_it_changes_the_price(make_rows: MakeRows) -> None:
+    cases: list[tuple[str | None, float | None, bool | None]] = [
         ("percent_off", None, True),
         ("gift", None, False),
         ("gift", 0.1, True),
         ("raffle", None, None),
         (None, None, None),
-    ],
-)
-def test_whether_it_changes_the_price(
-    make_rows: MakeRows, mechanic: str | None, depth: float | None, changes: bool | None
-) -> None:
-    promotion = {**PROMOTION, "mechanic": mechanic, "depth_rate": depth}
-    assert features(make_rows, promotions=[promotion])["p1"].is_price_promotion is changes
+    ]
+    promotions = [
+        {**PROMOTION, "promotion_id": str(place), "mechanic": mechanic, "depth_rate": depth}
+        for place, (mechanic, depth, _) in enumerate(cases)
+    ]
+    rows = features(make_rows, promotions=promotions)
+    assert [rows[str(place)].is_price_promotion for place in range(len(cases))] == [case[2] for case in cases]
 
 
 def test_affinity_compares_with_everyone(make_rows: MakeRows) -> None:

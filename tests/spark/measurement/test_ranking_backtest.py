@@ -140,9 +140,7 @@ def test_ndcg_agrees_with_sklearn(make_rows: MakeRows) -> None:
     products = [f"p{i}" for i in range(12)]
     lists = {(f"c{c}", "als", "all"): dice.permutation(products).tolist() for c in range(20)}
     bought = {f"c{c}": dice.permutation(products)[: dice.integers(1, 7)].tolist() for c in range(20)}
-    lines = lines_of(
-        make_rows, [(customer, product, 1) for customer, own in bought.items() for product in own]
-    )
+    lines = lines_of(make_rows, [(customer, product, 1) for customer, own in bought.items() for product in own])
     settings = SETTINGS.model_copy(update={"list_length": 5})
     found = figures(judge(make_rows, lists_of(make_rows, lists), lines, settings))
     expected = [
@@ -156,9 +154,7 @@ def test_ndcg_agrees_with_sklearn(make_rows: MakeRows) -> None:
 
 
 @pytest.mark.parametrize("known", [[], PAST], ids=["nothing", "only the past"])
-def test_without_purchases_from_the_date_on_there_is_no_backtest(
-    make_rows: MakeRows, known: list[Purchase]
-) -> None:
+def test_without_purchases_from_the_date_on_there_is_no_backtest(make_rows: MakeRows, known: list[Purchase]) -> None:
     lists = lists_of(make_rows, LISTS if known else {})
     backtest = judge(make_rows, lists, lines_of(make_rows, known))
     assert backtest.columns == list(BACKTESTS.column_names)

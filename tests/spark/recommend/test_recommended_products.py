@@ -138,9 +138,7 @@ def test_only_what_known_customers_chose_to_buy_counts(make_rows: MakeRows) -> N
     )
     kept = lines_of(make_rows, [("a", "x", 1), ("a", "vague", 1), ("a", "undescribed", 1)])
     excluded = [
-        lines_of(
-            make_rows, [("a", "fuel", 1), ("a", "coupon", 1), (None, "anonymous", 1), ("a", "today", 0)]
-        ),
+        lines_of(make_rows, [("a", "fuel", 1), ("a", "coupon", 1), (None, "anonymous", 1), ("a", "today", 0)]),
         lines_of(make_rows, [("a", "returned", 1)], is_return=True, quantity=Decimal(-1)),
         lines_of(make_rows, [("a", "nothing", 1)], quantity=Decimal(0)),
     ]
@@ -168,9 +166,7 @@ def test_products_of_few_customers_are_not_recommended(make_rows: MakeRows, no_p
     assert lists["c", "popularity", "novel"] == [("x", 2.0, False)]
 
 
-def test_factor_lists_are_the_largest_products_of_the_factors(
-    make_rows: MakeRows, no_products: DataFrame
-) -> None:
+def test_factor_lists_are_the_largest_products_of_the_factors(make_rows: MakeRows, no_products: DataFrame) -> None:
     bought = two_tastes()
     lines = lines_of(make_rows, bought)
     model = fitted(lines, no_products, SETTINGS)
@@ -191,9 +187,7 @@ def test_factor_lists_are_the_largest_products_of_the_factors(
         for slot, products in expected.items():
             entries = lists[customer, "als", slot]
             assert [product for product, _, _ in entries] == products
-            assert [score for _, score, _ in entries] == pytest.approx(
-                [scores[p] for p in products], abs=2e-6
-            )
+            assert [score for _, score, _ in entries] == pytest.approx([scores[p] for p in products], abs=2e-6)
             assert [repeat for _, _, repeat in entries] == [p in seen for p in products]
 
 
@@ -211,9 +205,7 @@ def test_factors_learn_each_customers_taste(make_rows: MakeRows, no_products: Da
     assert np.mean(own_taste) > 0.9
 
 
-def test_lists_are_the_same_whatever_the_order_and_partitions(
-    make_rows: MakeRows, no_products: DataFrame
-) -> None:
+def test_lists_are_the_same_whatever_the_order_and_partitions(make_rows: MakeRows, no_products: DataFrame) -> None:
     bought = two_tastes()
     runs: list[list[Any]] = []
     for seed, partitions in ((0, 1), (1, 5)):

@@ -1,0 +1,130 @@
+"""Show that nothing was lost between files, bronze and silver: in records, per file, and in money."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from promo_spark.contracts.silver import ORDER_LINES
+from promo_spark.contracts.table import TableContract, bronze_of, rejected_of
+from promo_spark.errors import ContractError, SourceError
+from promo_spark.runtime import Stage
+from promo_spark.runtime.store import Written
+
+_WORST = 3
+_FILES_SHOWN = 20
+
+
+def check_arrival(bronze: TableContract, counts: Mapping[str, int] | None, arrived: int) -> None:
+    """Refuse a load of which not every record that was counted in the files is in bronze.
+
+    Raises:
+        ContractError: Records are missing or too many.
+    """
+    if counts is not None and arrived != sum(counts.values()):
+        raise ContractError(
+            f"{bronze.name}: {sum(counts.values())} records were counted in the files and {arrived} arrived. "
+            "Did a file change while it was read? Move the table away and run again."
+        )
+
+
+def account_records(
+    stage: Stage, silver: TableContract, newest: int, received: int, written: Written
+) -> dict[str, float]:
+    """Check that received = accepted + rejected, in all and per file, and tell it.
+
+    Args:
+        stage: The running stage.
+        silver: The table just written.
+        newest: Newest load in it before.
+        received: Records taken from bronze.
+        written: What the write did.
+
+    Returns:
+        Figures to log.
+
+    Raises:
+        ContractError: Something was lost or doubled.
+        SourceError: Not one order line could be used.
+    """
+    if written.accepted + written.rejected != received:
+        raise ContractError(
+            f"{silver.name}: {received} records received, {written.accepted} accepted and "
+            f"{written.rejected} rejected: they do not add up."
+        )
+    figures = {
+        f"{silver.entity}_records": float(received),
+        f"{silver.entity}_rejected_records": float(written.rejected),
+    }
+    if not written.rejected:
+        return figures
+    _account_files(stage, silver, newest)
+    worst = _worst_reasons(stage, silver, newest)
+    stage.progress(f"{silver.entity}: most rejected for: {worst}")
+    if written.accepted == 0 and silver == ORDER_LINES and stage.store.read(silver).isEmpty():
+        raise SourceError(
+            f"not one of {received} records of {silver.entity} can be used: {worst}. Correct the mapping in "
+            "the source's settings; the files are read again then."
+        )
+    if written.accepted == 0:
+        stage.limitation(f"{silver.entity}: not one of {received} new records can be used: {worst}.")
+    return figures
+
+
+def reconcile_sales(stage: Stage, newest: int) -> dict[str, float]:
+    """Check that the sales received = accepted + rejected, to the cent.
+
+    Raises:
+        ContractError: They differ.
+    """
+    total = F.coalesce(F.sum("sales_amount"), F.lit(Decimal(0)))
+    parsed = F.from_json("row_json", "sales_amount decimal(18,2)")["sales_amount"]
+    rejects = stage.store.read(rejected_of(ORDER_LINES)).withColumn("sales_amount", parsed)
+    received, accepted, rejected = (
+        since(rows, newest).agg(total).collect()[0][0]
+        for rows in (stage.store.read(bronze_of(ORDER_LINES)), stage.store.read(ORDER_LINES), rejects)
+    )
+    if received != accepted + rejected:
+        raise ContractError(f"sales do not reconcile: {received} received, {accepted} accepted, {rejected} rejected.")
+    stage.progress(f"sales of {received:,} received = {accepted:,} accepted + {rejected:,} rejected")
+    return {
+        "sales_received_amount": float(received),
+        "sales_accepted_amount": float(accepted),
+        "sales_rejected_amount": float(rejected),
+    }
+
+
+def since(rows: DataFrame, newest: int) -> DataFrame:
+    """Rows of the loads after one."""
+    return rows.where(F.col("ingest_sequence") > newest)
+
+
+def _account_files(stage: Stage, silver: TableContract, newest: int) -> None:
+    """Per file: records = accepted + rejected."""
+    counted = [
+        since(stage.store.read(table), newest).groupBy("source_file").agg(F.count("*").alias(name))
+        for name, table in (("records", bronze_of(silver)), ("accepted", silver), ("rejected", rejected_of(silver)))
+    ]
+    joined = counted[0].join(counted[1], "source_file", "full").join(counted[2], "source_file", "full").na.fill(0)
+    wrong = joined.where("records != accepted + rejected").orderBy("source_file").limit(1).collect()
+    if wrong:
+        file = wrong[0]
+        raise ContractError(
+            f"{silver.name}: of {file.records} records of {file.source_file} {file.accepted} were accepted and "
+            f"{file.rejected} rejected: they do not add up."
+        )
+    shown = joined.where("rejected > 0").orderBy(F.desc("rejected"), "source_file").limit(_FILES_SHOWN)
+    for file in shown.collect():
+        stage.progress(
+            f"{file.source_file}: {file.records:,} records = {file.accepted:,} accepted + {file.rejected:,} rejected"
+        )
+
+
+def _worst_reasons(stage: Stage, silver: TableContract, newest: int) -> str:
+    rejects = since(stage.store.read(rejected_of(silver)), newest)
+    reasons = rejects.select(F.explode("reasons").alias("reason")).groupBy("reason").count()
+    worst = reasons.orderBy(F.desc("count"), "reason").limit(_WORST).collect()
+    return "; ".join(f"{row['reason']} ({row['count']:,} records)" for row in worst)

@@ -39,22 +39,14 @@ def flag_outliers(order_lines: DataFrame, history: DataFrame, products: DataFram
         The lines with ``is_outlier``, never NULL. Categories with fewer than 30 lines of history are
         held against all lines only. Products without a category form one of their own.
     """
-    scopes = F.broadcast(products.select("product_id", F.coalesce("category", F.lit("")).alias("_scope")))
-    flagged = _in_scope(order_lines, scopes)
-    flags: list[Expression] = []
+    scopes = products.select("product_id", F.coalesce("category", F.lit("")).alias("_scope"))
+    limits = _limits(_usual_sizes(_in_scope(history.select("product_id", *_MEASURES), scopes)))
+    flagged = _in_scope(order_lines, scopes).join(F.broadcast(limits), "_scope", "left")
+    is_outlier = F.lit(False)
     for measure in _MEASURES:
-        usual = _usual_values(_in_scope(history.select("product_id", measure), scopes), measure)
-        for scope, threshold in (("own", THRESHOLD), ("all", 2 * THRESHOLD)):
-            center, unit = f"_{scope}_{measure}_center", f"_{scope}_{measure}_unit"
-            named = usual.select(F.col("_scope"), F.col("_center").alias(center), F.col("_unit").alias(unit))
-            if scope == "own":
-                flagged = flagged.join(F.broadcast(named), "_scope", "left")
-            else:
-                whole = named.where(F.col("_scope") == _ALL).drop("_scope")
-                flagged = flagged.join(F.broadcast(whole), F.lit(True), "left")
-            distance = F.abs(_size(F.col(measure)) - F.col(center)) / F.col(unit)
-            flags.append(F.coalesce(distance > threshold, F.lit(False)))
-    is_outlier = flags[0] | flags[1] | flags[2] | flags[3]
+        for limit in ("own", "all"):
+            low, high = F.col(f"_{limit}_{measure}.low"), F.col(f"_{limit}_{measure}.high")
+            is_outlier = is_outlier | F.coalesce(~_size(F.col(measure)).between(low, high), F.lit(False))
     return flagged.select(*order_lines.columns, is_outlier.alias("is_outlier"))
 
 
@@ -66,24 +58,43 @@ def _size(measure: Expression) -> Expression:
     return F.log1p(F.abs(measure.cast("double")))
 
 
-def _usual_values(lines: DataFrame, measure: str) -> DataFrame:
-    """Median and unit of distance of a measure per category, and in a row of its own over all lines.
+def _usual_sizes(lines: DataFrame) -> DataFrame:
+    """Median size and unit of distance per category and measure, and in rows of their own over all lines.
 
     Counted per distinct value first, so that medians are exact and cheap, and sums of floats do not
     occur: the result does not depend on order or partitioning.
     """
+    measured = [F.struct(F.lit(name).alias("name"), _size(F.col(name)).alias("size")) for name in _MEASURES]
     counted = (
-        lines.where(F.col(measure).isNotNull())
-        .groupBy("_scope", F.abs(F.col(measure)).alias("_value"))
-        .agg(F.count("*").alias("_count"))
-        .withColumn("_size", _size(F.col("_value")))
+        lines.select("_scope", F.explode(F.array(*measured)).alias("_measure"))
+        .select("_scope", "_measure.name", "_measure.size")
+        .where(F.col("size").isNotNull())
+        .groupBy("_scope", "name", "size")
+        .agg(F.count("*").alias("lines"))
         .withColumn("_scope", F.explode(F.array("_scope", F.lit(_ALL))))
     )
-    centers = counted.groupBy("_scope").agg(
-        F.percentile("_size", 0.5, F.col("_count")).alias("_center"), F.sum("_count").alias("_lines")
+    centers = counted.groupBy("_scope", "name").agg(
+        F.percentile("size", 0.5, F.col("lines")).alias("center"), F.sum("lines").alias("total")
     )
-    distances = counted.join(F.broadcast(centers.where(F.col("_lines") >= MIN_LINES)), "_scope").withColumn(
-        "_distance", F.abs(F.col("_size") - F.col("_center"))
+    distances = counted.join(F.broadcast(centers), ["_scope", "name"]).withColumn(
+        "distance", F.abs(F.col("size") - F.col("center"))
     )
-    deviation = F.percentile("_distance", 0.5, F.col("_count")) * F.lit(_NORMAL_CONSISTENCY)
-    return distances.groupBy("_scope", "_center").agg(F.greatest(deviation, F.lit(_LEAST_UNIT)).alias("_unit"))
+    deviation = F.percentile("distance", 0.5, F.col("lines")) * F.lit(_NORMAL_CONSISTENCY)
+    return distances.groupBy("_scope", "name", "center", "total").agg(
+        F.greatest(deviation, F.lit(_LEAST_UNIT)).alias("unit")
+    )
+
+
+def _limits(usual: DataFrame) -> DataFrame:
+    """Per category: between which sizes its lines are usual for it, and for all lines together."""
+    own = usual.where(F.col("_scope") != _ALL).groupBy("_scope")
+    own_limits = own.agg(*(_limit(name, "own", F.col("total") >= MIN_LINES, THRESHOLD) for name in _MEASURES))
+    whole = usual.where(F.col("_scope") == _ALL)
+    all_limits = whole.agg(*(_limit(name, "all", F.lit(True), 2 * THRESHOLD) for name in _MEASURES))
+    return own_limits.crossJoin(F.broadcast(all_limits))
+
+
+def _limit(name: str, limit: str, counts: Expression, threshold: float) -> Expression:
+    reach = threshold * F.col("unit")
+    bounds = F.struct((F.col("center") - reach).alias("low"), (F.col("center") + reach).alias("high"))
+    return F.max(F.when((F.col("name") == name) & counts, bounds)).alias(f"_{limit}_{name}")

@@ -61,7 +61,8 @@ def _keep(stage: Stage, factorisation: Factorisation) -> None:
         }
     )
     sample = factorisation.ratings.select("customer_index", "product_index").limit(5)
-    stage.save_model("product_als", factorisation.model, sample, factorisation.model.transform(sample))
+    scored = factorisation.model.transform(sample)
+    stage.save_model("product_als", factorisation.model, sample, scored.select("prediction"))
 
 
 PIPELINE = Pipeline(

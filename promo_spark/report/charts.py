@@ -100,6 +100,9 @@ def margin_forest(effects: pd.DataFrame, currency: str, level: float) -> Figure:
             spread = np.vstack([below, above])
             axes.errorbar(rows["margin_amount"], at, xerr=spread, fmt="o", color=colour, ms=4, lw=1.4)
         axes.axvline(0, color=INK, lw=0.8)
+        # One interval without much data must not flatten all others.
+        reach = float(effects[["margin_low_amount", "margin_high_amount"]].abs().max(axis=1).quantile(0.8)) or 1.0
+        axes.set_xlim(-1.15 * reach, 1.15 * reach)
         axes.set_yticks(places, effects["label"])
         axes.set_xlabel(f"incremental margin, {currency}, with {level:.0%} interval (blue: clear of zero)")
     return figure

@@ -125,7 +125,7 @@ def best_candidates(effects: pd.DataFrame, profiles: pd.DataFrame, count: int) -
 
 
 def model_table(backtests: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Per subject, models by metrics, each cell ``value ± standard error``."""
+    """Per subject, metrics by models, each cell ``value ± standard error``."""
     tables: dict[str, pd.DataFrame] = {}
     for subject, rows in backtests.groupby("subject", sort=True):
         cells = [
@@ -133,6 +133,6 @@ def model_table(backtests: pd.DataFrame) -> dict[str, pd.DataFrame]:
             for value, error in zip(rows["value"].astype(float), rows["standard_error"].astype(float), strict=True)
         ]
         told = rows.assign(cell=cells)
-        wide = told.pivot_table(index="model", columns="metric", values="cell", aggfunc="first")
+        wide = told.pivot_table(index="metric", columns="model", values="cell", aggfunc="first")
         tables[str(subject)] = wide.fillna("").rename_axis(None, axis=1)
     return tables

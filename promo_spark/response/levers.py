@@ -59,8 +59,8 @@ def _placements(*, prices: DataFrame, weights: DataFrame) -> DataFrame:
     is_placed = F.col("display_location").isNotNull() | F.col("mailer_location").isNotNull()
     placed = prices.where(is_placed).join(F.broadcast(weights), "product_id", "inner")
     totals = placed.groupBy("category", "week_start_date").agg(
-        F.sum(F.when(F.col("display_location").isNotNull(), F.col("weight"))).alias("displayed"),
-        F.sum(F.when(F.col("mailer_location").isNotNull(), F.col("weight"))).alias("mailed"),
+        F.sum(F.when(F.col("display_location").isNotNull(), F.col("weight")).otherwise(0)).alias("displayed"),
+        F.sum(F.when(F.col("mailer_location").isNotNull(), F.col("weight")).otherwise(0)).alias("mailed"),
     )
     whole = F.col("store_count") * F.lit(_WHOLE)
     return totals.join(F.broadcast(stores), "week_start_date", "inner").select(

@@ -54,7 +54,8 @@ def full_weeks(*, lines: DataFrame, as_of_date: date, later_weeks: int = 0) -> D
         return bounds.select(F.explode(known).alias("week_start_date"))
     start = as_of_date + timedelta(days=-as_of_date.weekday() % _DAYS)
     closed = F.date_sub(F.date_trunc("week", F.date_add("last_date", 1)).cast("date"), _DAYS)
-    later = _mondays(F.lit(start), F.least(closed, F.lit(start + timedelta(weeks=later_weeks - 1))))
+    last = F.least(closed, F.lit(start + timedelta(weeks=later_weeks - 1)))
+    later = _mondays(F.lit(start), F.when(F.col("last_date").isNotNull(), last))
     return bounds.select(F.explode(F.concat(known, later)).alias("week_start_date"))
 
 

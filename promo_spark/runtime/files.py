@@ -1,6 +1,8 @@
-"""Write a small file to wherever the warehouse lies."""
+"""Small files, wherever the warehouse lies: local ones by Python, others by Hadoop's file systems."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -8,7 +10,7 @@ from promo_spark.runtime.places import is_local, local_path
 
 
 def write_text(spark: SparkSession, place: str, text: str) -> None:
-    """Write UTF-8 text whole or not at all: to a file beside it first, then renamed over it."""
+    """Write UTF-8 text whole or not at all: on a local disk to a file beside it first, then renamed over it."""
     if is_local(place):
         path = local_path(place)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -16,12 +18,39 @@ def write_text(spark: SparkSession, place: str, text: str) -> None:
         unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(path)
         return
-    jvm = spark.sparkContext._jvm
-    hadoop = jvm.org.apache.hadoop.fs  # type: ignore[union-attr]  # a session has a JVM
-    target = hadoop.Path(place)
-    system = target.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
-    stream = system.create(target, True)
+    system, path_on_it = _hadoop(spark, place)
+    stream = system.create(path_on_it, True)
     try:
         stream.write(bytearray(text.encode()))
     finally:
         stream.close()
+
+
+def read_text(spark: SparkSession, place: str) -> str:
+    """Read a small UTF-8 file."""
+    if is_local(place):
+        return local_path(place).read_text(encoding="utf-8")
+    system, path_on_it = _hadoop(spark, place)
+    stream = system.open(path_on_it)
+    try:
+        return bytes(stream.readAllBytes()).decode()
+    finally:
+        stream.close()
+
+
+def list_names(spark: SparkSession, place: str) -> list[str]:
+    """Names in a folder; none where it does not exist."""
+    if is_local(place):
+        folder = local_path(place)
+        return [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    system, path_on_it = _hadoop(spark, place)
+    if not system.exists(path_on_it):
+        return []
+    return [status.getPath().getName() for status in system.listStatus(path_on_it)]
+
+
+def _hadoop(spark: SparkSession, place: str) -> tuple[Any, Any]:
+    """The Hadoop file system of a place and the path on it; pyspark has no public way to them."""
+    context: Any = spark.sparkContext
+    path = context._jvm.org.apache.hadoop.fs.Path(place)
+    return path.getFileSystem(context._jsc.hadoopConfiguration()), path

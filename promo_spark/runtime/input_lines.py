@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 
 from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame, SparkSession
@@ -12,15 +11,14 @@ from pyspark.sql import functions as F
 from promo_spark.contracts.records import MALFORMED, ORIGIN, RAW_TEXT, RECORD
 from promo_spark.contracts.source_settings import TableMapping
 from promo_spark.errors import SourceError
+from promo_spark.runtime.input_blocks import Block, KnownFile, block_offsets, numbered, pin_splits, positions
 from promo_spark.runtime.input_headers import check_columns, check_same_header, split_header
 
-_ROW_BITS = (1 << 33) - 1
 _BROKEN = "_broken_line"
 _KEYS_SHOWN = 1000
 # What differs from ISO-8859-1, which maps every byte to the character of the same number.
 _CP1252 = {byte: bytes([byte]).decode("cp1252", "replace") for byte in range(0x80, 0xA0)}
 _LATIN9 = {byte: bytes([byte]).decode("iso-8859-15") for byte in (0xA4, 0xA6, 0xA8, 0xB4, 0xB8, 0xBC, 0xBD, 0xBE)}
-_BLOCKS = "path string, block long, offset long, source_file string, source_file_hash string"
 
 
 def open_lines(
@@ -28,15 +26,12 @@ def open_lines(
     mapping: TableMapping,
     *,
     paths: Sequence[str],
-    known: Sequence[tuple[str, str, str]],
+    known: Sequence[KnownFile],
     needed: Sequence[str],
-    plain_path: Expression,
 ) -> tuple[DataFrame, dict[str, int]]:
     """Open text files as records.
 
-    A record is one line; blank lines are none. The line number comes from Spark's row id within a
-    block of a file, and the lines counted in the blocks before it, so that it does not depend on
-    how files are split or packed into partitions.
+    A record is one line; blank lines are none, but count for the line numbers.
 
     Args:
         spark: Session.
@@ -44,26 +39,15 @@ def open_lines(
         paths: Paths for Spark's reader.
         known: Path, name and hash of each file.
         needed: The vendor's columns that the mapping uses.
-        plain_path: From the column ``_path``, the path as ``known`` writes it.
 
     Returns:
         A frame of records, and the number of records per file name.
     """
-    # Both passes must cut files alike, even where executors come and go between them.
-    if spark.conf.get("spark.sql.files.minPartitionNum", None) is None:
-        spark.conf.set("spark.sql.files.minPartitionNum", str(spark.sparkContext.defaultParallelism))
-    lines = (
-        spark.read.text(list(paths))
-        .select(
-            decoded(F.col("value"), mapping.encoding).alias(RAW_TEXT),
-            F.col("_metadata.file_path").alias("_path"),
-            F.col("_metadata.file_block_start").alias("block"),
-            F.monotonically_increasing_id().bitwiseAND(F.lit(_ROW_BITS)).alias("_row"),
-        )
-        .withColumn("path", plain_path)
-    )
+    pin_splits(spark)
+    text = decoded(F.col("value"), mapping.encoding).alias(RAW_TEXT)
+    lines = spark.read.text(list(paths)).select(text, *positions())
     blocks, firsts, counts = _survey(lines, known)
-    placed = _place(spark, lines, blocks)
+    placed = numbered(spark, lines, blocks).where(F.trim(RAW_TEXT) != "")
     if mapping.format == "csv":
         headers = {
             name: split_header(name, line, delimiter=mapping.delimiter, quote=mapping.quote)
@@ -90,11 +74,9 @@ def decoded(value: Expression, encoding: str) -> Expression:
     return F.translate(text, "".join(map(chr, differing)), "".join(differing.values()))
 
 
-def _survey(
-    lines: DataFrame, known: Sequence[tuple[str, str, str]]
-) -> tuple[list[tuple[str, int, int, str, str]], dict[str, str], dict[str, int]]:
+def _survey(lines: DataFrame, known: Sequence[KnownFile]) -> tuple[list[Block], dict[str, str], dict[str, int]]:
     """Count the lines of each block of each file, and see each file's first line."""
-    names = {path: (name, digest) for path, name, digest in known}
+    names = {path: name for path, name, _ in known}
     found = (
         lines.groupBy("path", "block")
         .agg(
@@ -106,36 +88,11 @@ def _survey(
         .orderBy("path", "block")
         .collect()
     )
-    blocks: list[tuple[str, int, int, str, str]] = []
-    firsts: dict[str, str] = {}
-    counts: dict[str, int] = {}
-    for path, group in groupby(found, key=lambda row: row.path):
-        before = 0
-        name, digest = names[path]
-        for row in group:
-            blocks.append((path, row.block, before - row.start + 1, name, digest))
-            before += row.lines
-            counts[name] = counts.get(name, 0) + row.records
-            if row.block == 0:
-                firsts[name] = row.first
-    return blocks, firsts, counts
-
-
-def _place(spark: SparkSession, lines: DataFrame, blocks: list[tuple[str, int, int, str, str]]) -> DataFrame:
-    """Give each line its number, and leave out blank ones."""
-    if len(blocks) == 1:
-        _, _, offset, name, digest = blocks[0]
-        placed = lines.select(
-            "*",
-            F.lit(offset).cast("long").alias("offset"),
-            F.lit(name).alias("source_file"),
-            F.lit(digest).alias("source_file_hash"),
-        )
-    else:
-        # A file that changed meanwhile has lines of no known block; without an ordinal they stop the load.
-        offsets = F.broadcast(spark.createDataFrame(blocks, _BLOCKS))
-        placed = lines.join(offsets, ["path", "block"], "left")
-    return placed.withColumn("source_ordinal", F.col("offset") + F.col("_row")).where(F.trim(RAW_TEXT) != "")
+    counts = dict.fromkeys(names.values(), 0)
+    for row in found:
+        counts[names[row.path]] += row.records
+    firsts = {names[row.path]: row.first for row in found if row.block == 0}
+    return block_offsets(found, known), firsts, counts
 
 
 def _split_csv(lines: DataFrame, mapping: TableMapping, header: tuple[str, ...]) -> DataFrame:

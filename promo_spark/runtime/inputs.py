@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from promo_spark.contracts.records import MALFORMED, RAW_TEXT, RECORD
 from promo_spark.contracts.source_settings import TableMapping
 from promo_spark.errors import SourceError
+from promo_spark.runtime.input_blocks import block_offsets, numbered, pin_splits, plain_path, positions
 from promo_spark.runtime.input_files import InputFile, fingerprint, fixed_folder, list_files
 from promo_spark.runtime.input_headers import check_columns, check_same_header
 from promo_spark.runtime.input_lines import open_lines
@@ -57,21 +58,14 @@ def open_records(
     """
     where = f"{mapping.path} ({mapping.format})"
     with reading(where):
-        if mapping.format in {"csv", "json"}:
+        if mapping.format == "parquet":
+            opened = _open_parquet(spark, mapping, files, needed)
+        elif mapping.format == "delta":
+            opened = _open_delta(spark, mapping, files, needed)
+        else:
             paths = [escaped(file.path) for file in files]
             known = [(file.path, file.name, file.sha256) for file in files]
-            opened = Opened(
-                *open_lines(
-                    spark,
-                    mapping,
-                    paths=paths,
-                    known=known,
-                    needed=needed,
-                    plain_path=plain_path(F.col("_path")),
-                )
-            )
-        else:
-            opened = _open_rows(spark, mapping, files, needed)
+            opened = Opened(*open_lines(spark, mapping, paths=paths, known=known, needed=needed))
     for file in files:
         if not opened.counts.get(file.name):
             raise SourceError(f"{file.path}: the file holds no records. Export it again or take it away.")
@@ -99,43 +93,50 @@ def escaped(path: str) -> str:
     return re.sub(r"([*?\[\]{}\\])", r"\\\1", path)
 
 
-def plain_path(uri: Expression) -> Expression:
-    """The path of a percent-encoded URI as ``InputFile.path`` writes it."""
-    decoded = F.url_decode(F.replace(uri, F.lit("+"), F.lit("%2B")))
-    return F.regexp_replace(decoded, "^file:/+", "/")
-
-
-def _open_rows(spark: SparkSession, mapping: TableMapping, files: Sequence[InputFile], needed: Sequence[str]) -> Opened:
-    reader = spark.read
-    if mapping.format == "delta":
-        rows = reader.format("delta").load(mapping.path)
-    else:
-        headers = {file.name: _parquet_columns(spark, file) for file in files}
-        check_same_header(mapping.path, headers, mapping.header)
-        folder = fixed_folder(mapping.path)
-        if folder is not None:
-            reader = reader.option("basePath", folder)
-        rows = reader.parquet(*(escaped(file.path) for file in files))
+def _open_parquet(
+    spark: SparkSession, mapping: TableMapping, files: Sequence[InputFile], needed: Sequence[str]
+) -> Opened:
+    headers = {file.name: _parquet_columns(spark, file) for file in files}
+    check_same_header(mapping.path, headers, mapping.header)
+    folder = fixed_folder(mapping.path)
+    reader = spark.read if folder is None else spark.read.option("basePath", folder)
+    rows = reader.parquet(*(escaped(file.path) for file in files))
     check_columns(mapping.path, tuple(rows.columns), needed)
-    names = F.create_map(*(F.lit(text) for file in files for text in (file.path, file.name)))
-    hashes = F.create_map(*(F.lit(text) for file in files for text in (file.path, file.sha256)))
-    path = plain_path(F.col("_metadata.file_path"))
-    single = files[0] if len(files) == 1 and mapping.format == "parquet" else None
+    ordinal = (F.col("_metadata.row_index") + 1).alias("source_ordinal")
+    if len(files) == 1:
+        name, digest = F.lit(files[0].name), F.lit(files[0].sha256)
+        placed = _as_records(rows, name.alias("source_file"), digest.alias("source_file_hash"), ordinal)
+        return Opened(placed, {files[0].name: rows.count()})
+    known = [(file.path, file.name, file.sha256) for file in files]
+    names = F.broadcast(spark.createDataFrame(known, "path string, source_file string, source_file_hash string"))
+    path = plain_path(F.col("_metadata.file_path")).alias("path")
+    placed = _as_records(rows, path, ordinal).join(names, "path", "left")
+    return Opened(placed, _counts(placed))
+
+
+def _open_delta(
+    spark: SparkSession, mapping: TableMapping, files: Sequence[InputFile], needed: Sequence[str]
+) -> Opened:
+    rows = spark.read.format("delta").load(mapping.path)
+    check_columns(mapping.path, tuple(rows.columns), needed)
+    pin_splits(spark)
+    placed = _as_records(rows, *positions())
+    counted = placed.groupBy("path", "block").agg(F.count("*").alias("lines"), F.min("_row").alias("start"))
+    known = [(file.path, file.name, file.sha256) for file in files]
+    blocks = block_offsets(counted.orderBy("path", "block").collect(), known)
+    # Files loaded before are files of no known block here.
+    new = numbered(spark, placed, blocks).where(F.col("path").isin([file.path for file in files]))
+    return Opened(new, _counts(new))
+
+
+def _as_records(rows: DataFrame, *placed: Expression) -> DataFrame:
     row = F.struct(*(F.col(f"`{name.replace('`', '``')}`") for name in rows.columns))
-    placed = rows.select(
-        row.alias(RECORD),
-        F.to_json(row).alias(RAW_TEXT),
-        F.lit(False).alias(MALFORMED),
-        (F.lit(single.name) if single else names[path]).alias("source_file"),
-        (F.lit(single.sha256) if single else hashes[path]).alias("source_file_hash"),
-        (F.col("_metadata.row_index") + 1).alias("source_ordinal"),
-    )
-    if mapping.format == "delta":
-        placed = placed.where(F.col("source_file").isNotNull())
-    if single is not None:
-        return Opened(placed, {single.name: rows.count()})
-    counts = {name: int(count) for name, count in placed.groupBy("source_file").count().collect()}
-    return Opened(placed, counts)
+    return rows.select(row.alias(RECORD), F.to_json(row).alias(RAW_TEXT), F.lit(False).alias(MALFORMED), *placed)
+
+
+def _counts(records: DataFrame) -> dict[str, int]:
+    counted = records.groupBy("source_file").count().collect()
+    return {row["source_file"]: int(row["count"]) for row in counted}
 
 
 def _parquet_columns(spark: SparkSession, file: InputFile) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from promo_spark.contracts.gate import (
 )
 from promo_spark.contracts.table import AS_OF_DATE, TableContract, rejected_of
 from promo_spark.errors import ContractError, StorageError
+from promo_spark.runtime.delta_log import newest_version, rows_written
 from promo_spark.runtime.places import joined
 
 _LOG = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Store:
         self._spark = spark
         self._warehouse = warehouse
         self._identity = identity
+        self._known: set[tuple[str, str]] = set()
 
     def path(self, contract: TableContract) -> str:
         """Folder of a table."""
@@ -73,14 +75,11 @@ class Store:
 
     def exists(self, contract: TableContract) -> bool:
         """Whether the table has been created."""
-        return bool(DeltaTable.isDeltaTable(self._spark, self.path(contract)))
+        return self.version(contract) >= 0
 
     def version(self, contract: TableContract) -> int:
         """Newest version of a table; -1 where there is none."""
-        if not self.exists(contract):
-            return -1
-        history = DeltaTable.forPath(self._spark, self.path(contract)).history(1)
-        return int(history.select("version").collect()[0][0])
+        return newest_version(self._spark, self.path(contract))
 
     def read(self, contract: TableContract, as_of_date: date | None = None) -> DataFrame:
         """Open a table; one that does not exist yet reads as empty.
@@ -114,8 +113,12 @@ class Store:
 
     def _create(self, contract: TableContract) -> None:
         path = self.path(contract)
+        known = (path, contract_fingerprint(contract))
+        if known in self._known:
+            return
         if self.exists(contract):
             self._same_contract(contract, path)
+            self._known.add(known)
             return
         stats = [
             column.name for column in contract.columns if not column.personal and isinstance(column.dtype, _ATOMIC)
@@ -217,9 +220,8 @@ class Store:
             return rows.count()
 
     def _rows_since(self, contract: TableContract, version: int) -> int:
-        history = DeltaTable.forPath(self._spark, self.path(contract)).history()
-        metrics = history.where(F.col("version") > version).select("operationMetrics").collect()
-        return sum(int(row[0].get("numOutputRows", 0)) for row in metrics)
+        path = self.path(contract)
+        return sum(rows_written(self._spark, path, v) for v in range(version + 1, self.version(contract) + 1))
 
 
 @contextmanager

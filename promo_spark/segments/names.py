@@ -21,7 +21,7 @@ WORDS: dict[str, tuple[str | None, str | None]] = {
 }
 _VALUE_COLUMN = "weekly_spend_amount"
 _CLEAR = 0.25
-_VALUE_CLEAR = 0.35
+_VALUE_CLEAR = 0.25
 _WORDS_IN_NAME = 2
 
 

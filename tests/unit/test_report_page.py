@@ -193,6 +193,6 @@ def test_plan_in_words() -> None:
     )
 
 
-def test_model_table_is_models_by_metrics(evidence: Evidence) -> None:
+def test_model_table_is_metrics_by_models(evidence: Evidence) -> None:
     table = model_table(evidence.backtests)["recommend_all"]
-    assert table.loc["als", "ndcg_at_10"] == "0.21 ± 0.006"
+    assert table.loc["ndcg_at_10", "als"] == "0.21 ± 0.006"

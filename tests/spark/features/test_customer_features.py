@@ -20,6 +20,7 @@ from promo_spark.features.tastes import summarise_tastes
 
 DAY = date(2024, 6, 3)
 SETTINGS = FeatureSettings(lookback_days=364, imputation={})
+DESCRIBED = [{"customer_id": "shopper", "age_band": "35-44", "income_band": "50-74K", "household_size": "2"}]
 MakeRows = Callable[..., DataFrame]
 
 
@@ -92,7 +93,7 @@ def people(make_rows: MakeRows) -> dict[str, Row]:
     }
     lines = [made for name, own in cases.items() for made in redated(own, name)]
     lines += [line("x", 1, "12.00", customer_id=None)]
-    return features(make_rows, lines)
+    return features(make_rows, lines, customers=DESCRIBED)
 
 
 class TestRecencyFrequencyMoney:
@@ -295,18 +296,13 @@ class TestTargeting:
         assert targeted_customers(assignments=given, as_of_date=DAY, time_zone=time_zone).count() == count
 
 
-def test_demographics_are_copied_only_where_allowed(make_rows: MakeRows) -> None:
-    known = [{"customer_id": "ann", "age_band": "35-44", "income_band": "50-74K", "household_size": "2"}]
-    lines = [line("a", 3, "1.00"), line("b", 3, "1.00", customer_id="bob")]
-    allowed = features(make_rows, lines, customers=known)
-    assert (allowed["ann"].age_band, allowed["ann"].income_band, allowed["ann"].household_size) == (
-        "35-44",
-        "50-74K",
-        "2",
-    )
-    assert allowed["bob"].age_band is None
+def test_demographics_are_copied_only_where_allowed(make_rows: MakeRows, people: dict[str, Row]) -> None:
+    known = people["shopper"]
+    assert (known.age_band, known.income_band, known.household_size) == ("35-44", "50-74K", "2")
+    assert people["windows"].age_band is None
     settings = SETTINGS.model_copy(update={"demographics_allowed": False})
-    assert features(make_rows, lines, customers=known, settings=settings)["ann"].age_band is None
+    kept = features(make_rows, [line("a", 3, "1.00", customer_id="shopper")], customers=DESCRIBED, settings=settings)
+    assert (kept["shopper"].age_band, kept["shopper"].household_size) == (None, None)
 
 
 class TestFitting:

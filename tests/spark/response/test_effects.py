@@ -134,15 +134,24 @@ class TestEvidence:
         pd.testing.assert_frame_equal(value(panel, OFF), value(panel.sample(frac=1.0, random_state=3), OFF))
 
 
-def step(spark: SparkSession, make_rows: Callable[..., Any], panel: pd.DataFrame, settings: PlanSettings) -> pd.DataFrame:
+def step(
+    spark: SparkSession, make_rows: Callable[..., Any], panel: pd.DataFrame, settings: PlanSettings
+) -> pd.DataFrame:
     categories = sorted(set(panel["category"]))
     planned = [
-        {"product_id": f"{c}{k}", "category": c, "as_of_date": DAY, "gross_amount": float(3 - 2 * k), "weight_rate": 0.5}
+        {
+            "product_id": f"{c}{k}",
+            "category": c,
+            "as_of_date": DAY,
+            "gross_amount": float(3 - 2 * k),
+            "weight_rate": 0.5,
+        }
         for c in categories
         for k in (0, 1)
     ]
     margins = [
-        {"product_id": f"{categories[0]}{k}", "margin_rate": 0.2 + 0.4 * k, "is_margin_assumed": bool(k)} for k in (0, 1)
+        {"product_id": f"{categories[0]}{k}", "margin_rate": 0.2 + 0.4 * k, "is_margin_assumed": bool(k)}
+        for k in (0, 1)
     ]
     members = [{"customer_id": f"c{k}", "segment_id": 3, "as_of_date": DAY} for k in range(7)]
     effects = estimate_effects(

@@ -21,7 +21,7 @@ SETTINGS = ResponseSettings(trees=15, depth=4, step_size=0.2, horizons_weeks=(1,
 
 
 def panel_of(sales: np.ndarray, levers: np.ndarray, first: date) -> pd.DataFrame:
-    """sales of shape (n_categories, n_weeks), levers (n_categories, n_weeks, 3)."""
+    """Sales of shape (n_categories, n_weeks), levers (n_categories, n_weeks, 3)."""
     rows = [
         {
             "segment_id": 0,
@@ -141,7 +141,9 @@ class TestForecasters:
         depth = sum(share for name, share in fitted.importance.items() if name.startswith("depth_rate"))
         assert depth > 0.5
         usual = usual_rows(panel=panel)
-        curves = lever_curves(model=fitted.models["gbt"], usual=usual).toPandas().set_index(["lever", "step"])["lift_rate"]
+        curves = (
+            lever_curves(model=fitted.models["gbt"], usual=usual).toPandas().set_index(["lever", "step"])["lift_rate"]
+        )
         assert curves["depth_rate", 0.0] == pytest.approx(0.0)
         assert curves["depth_rate", 0.3] > 0.4
         assert curves["display_rate", 0.3] == pytest.approx(0.0, abs=0.02)

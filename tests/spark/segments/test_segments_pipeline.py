@@ -1,0 +1,145 @@
+"""The stage from features to profiles: recovery of known groups, and odd inputs."""
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from pyspark.ml import PipelineModel
+from pyspark.sql import DataFrame, SparkSession
+
+from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES
+from promo_spark.contracts.segments import SEGMENT_CUSTOMERS, SEGMENT_PROFILES, SEGMENT_QUALITY, SEGMENTS
+from promo_spark.contracts.settings import SegmentSettings
+from promo_spark.contracts.table import TableContract
+from promo_spark.errors import SettingsError
+from promo_spark.pipelines import segments
+from promo_spark.runtime import Stage
+
+DAY = date(2024, 6, 3)
+MakeRows = Callable[..., DataFrame]
+SETTINGS = SegmentSettings(
+    cluster_counts=(2, 3, 4), resamples=2, columns=("weekly_spend_amount", "discount_depth_rate", "weekend_order_rate")
+)
+
+
+class StageInMemory:
+    """What the stage needs of a stage, with tables kept as lists of rows."""
+
+    def __init__(self, spark: SparkSession, tables: dict[str, DataFrame], settings: SegmentSettings) -> None:
+        self.spark = spark
+        self.as_of_date = DAY
+        self.settings = SimpleNamespace(segments=settings, seed=7)
+        self.tables = tables
+        self.limitations: list[str] = []
+        self.figures: dict[str, float] = {}
+        self.models: dict[str, PipelineModel] = {}
+
+    def read(self, contract: TableContract) -> DataFrame:
+        return self.tables[contract.name]
+
+    def write(self, contract: TableContract, frame: DataFrame) -> None:
+        rows = [tuple(row[name] for name in contract.column_names) for row in frame.collect()]
+        assert len({tuple(row[contract.column_names.index(name)] for name in contract.key) for row in rows}) == len(
+            rows
+        )
+        self.tables[contract.name] = self.spark.createDataFrame(rows, contract.schema())
+
+    def limitation(self, message: str) -> None:
+        self.limitations.append(message)
+
+    def metrics(self, values: dict[str, float]) -> None:
+        self.figures.update(values)
+
+    def save_model(self, name: str, model: PipelineModel, _: DataFrame, output: DataFrame) -> None:
+        output.collect()
+        self.models[name] = model
+
+    def progress(self, *_: object) -> None: ...
+
+    figure = table = progress
+
+    def rows(self, contract: TableContract) -> list[dict[str, Any]]:
+        return [row.asDict() for row in self.tables[contract.name].orderBy(*contract.key).collect()]
+
+
+def run(
+    spark: SparkSession, make_rows: MakeRows, rows: list[dict[str, Any]], settings: SegmentSettings = SETTINGS
+) -> StageInMemory:
+    usual = {
+        "as_of_date": DAY,
+        "tenure_days": 200,
+        "recency_days": 3,
+        "order_gap_days": 7.0,
+        "spend_91d_amount": Decimal(10),
+    }
+    customers = [{"customer_id": f"c{place:03d}", **usual, **row} for place, row in enumerate(rows)]
+    tables = {
+        CUSTOMER_FEATURES.name: make_rows(CUSTOMER_FEATURES, customers).repartition(3),
+        AFFINITY.name: make_rows(AFFINITY, []),
+    }
+    stage = StageInMemory(spark, tables, settings)
+    segments.run(cast("Stage", stage))
+    return stage
+
+
+def test_three_kinds_of_customers_are_found_and_named(spark: SparkSession, make_rows: MakeRows) -> None:
+    rng = np.random.default_rng(1)
+    kinds = [(200.0, 0.05, 0.2), (40.0, 0.45, 0.2), (10.0, 0.05, 0.9)]
+    rows = [
+        {
+            "weekly_spend_amount": float(spend * rng.lognormal(0, 0.1)),
+            "discount_depth_rate": float(depth + rng.normal(0, 0.02)),
+            "weekend_order_rate": float(weekend + rng.normal(0, 0.02)),
+        }
+        for spend, depth, weekend in kinds
+        for _ in range(20)
+    ]
+    stage = run(spark, make_rows, rows)
+    placed = [row["segment_id"] for row in stage.rows(SEGMENT_CUSTOMERS)]
+    assert placed == [0] * 20 + [1] * 20 + [2] * 20
+    quality = stage.rows(SEGMENT_QUALITY)
+    assert [(row["cluster_count"], row["is_chosen"]) for row in quality] == [(2, False), (3, True), (4, False)]
+    profiles = stage.rows(SEGMENT_PROFILES)
+    names = [row["segment_name"] for row in profiles]
+    assert names[0].startswith("High spenders")
+    assert "discount hunters" in names[1]
+    assert names[2].startswith("Light spenders")
+    assert "weekend shoppers" in names[2]
+    assert [row["customer_count"] for row in profiles] == [20, 20, 20]
+    assert stage.limitations == []
+    assert stage.figures["segment_count"] == 3
+    assert "customer_segments" in stage.models
+
+
+def test_columns_nobody_has_are_left_out_and_said(spark: SparkSession, make_rows: MakeRows) -> None:
+    rows = [{"weekly_spend_amount": float(10 ** (1 + i % 2) + i / 100), "weekend_order_rate": 0.5} for i in range(12)]
+    stage = run(spark, make_rows, rows)
+    assert any("without discount_depth_rate, weekend_order_rate" in text for text in stage.limitations)
+    assert {row["segment_id"] for row in stage.rows(SEGMENT_CUSTOMERS)} == {0, 1}
+
+
+@pytest.mark.parametrize("customers", [1, 12], ids=["one customer", "customers all alike"])
+def test_who_cannot_be_told_apart_is_one_segment(spark: SparkSession, make_rows: MakeRows, customers: int) -> None:
+    stage = run(spark, make_rows, [{"weekly_spend_amount": 10.0, "discount_depth_rate": 0.1}] * customers)
+    assert [(row["segment_id"], row["distance"]) for row in stage.rows(SEGMENT_CUSTOMERS)] == [(0, 0.0)] * customers
+    (profile,) = stage.rows(SEGMENT_PROFILES)
+    assert (profile["customer_count"], profile["customer_rate"]) == (customers, 1.0)
+    assert (profile["map_x"], profile["map_y"]) == (0.0, 0.0)
+    (quality,) = stage.rows(SEGMENT_QUALITY)
+    assert (quality["cluster_count"], quality["is_chosen"], quality["silhouette"]) == (1, True, None)
+    assert any("too few or too alike" in text for text in stage.limitations)
+
+
+def test_nobody_is_no_segment(spark: SparkSession, make_rows: MakeRows) -> None:
+    stage = run(spark, make_rows, [])
+    assert [stage.rows(table) for table in SEGMENTS] == [[], [], []]
+    assert stage.limitations == ["no customer is known before the date: there are no segments."]
+
+
+def test_a_column_that_is_no_number_is_refused(spark: SparkSession, make_rows: MakeRows) -> None:
+    with pytest.raises(SettingsError, match=r"segments.columns: age_band, typo"):
+        run(spark, make_rows, [{}], SegmentSettings(columns=("recency_days", "age_band", "typo")))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -76,12 +75,16 @@ def run_measured(
     Args:
         command: The command.
         environment: Variables added to this process's own.
-        on_line: Called with each line it writes to standard error and its CPU seconds so far.
+        on_line: Called with each line it writes and its CPU seconds so far.
     """
     usage = Usage()
     started = time.monotonic()
     process = subprocess.Popen(
-        list(command), stderr=subprocess.PIPE, stdout=sys.stderr, text=True, env={**os.environ, **(environment or {})}
+        list(command),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **(environment or {})},
     )
 
     def watch() -> None:
@@ -93,7 +96,7 @@ def run_measured(
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    for line in process.stderr or ():
+    for line in process.stdout or ():
         usage.lines.append(line.rstrip())
         if on_line is not None:
             on_line(line.rstrip(), tree_usage(process.pid)[0])

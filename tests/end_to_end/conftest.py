@@ -50,8 +50,14 @@ class Place:
     def run(self, job: str, *arguments: str, options: Sequence[str] = FAST_START) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(job, *arguments, options=options),
-            capture_output=True, text=True, env=environment(), timeout=900, check=False, cwd=self.folder,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment(),
+            timeout=900,
+            check=False,
+            cwd=self.folder,
+        )
 
 
 def environment() -> dict[str, str]:

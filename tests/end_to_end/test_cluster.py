@@ -56,10 +56,13 @@ def cluster(tmp_path: Path) -> Iterator[str]:
     running = [
         subprocess.Popen(
             [str(SPARK_CLASS), f"{DEPLOY}.{name[0].lower()}{name[1:]}.{name}", *rest],
-            env=own, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            env=own,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         for name, *rest in commands
-    ]  # fmt: skip
+    ]
     try:
         deadline = time.monotonic() + 90
         while alive_workers(web) < 2:
@@ -76,13 +79,24 @@ def cluster(tmp_path: Path) -> Iterator[str]:
 def test_the_pipeline_runs_on_two_workers(cluster: str, tmp_path: Path) -> None:
     place = make_place(tmp_path / "place")
     options = (
-        "--master", cluster, "--driver-memory", "1g", "--executor-memory", "900m",
-        "--conf", "spark.driver.host=127.0.0.1", "--conf", "spark.driver.bindAddress=127.0.0.1",
-        "--conf", "spark.cores.max=2", "--conf", "spark.executor.cores=1",
-    )  # fmt: skip
+        "--master",
+        cluster,
+        "--driver-memory",
+        "1g",
+        "--executor-memory",
+        "900m",
+        "--conf",
+        "spark.driver.host=127.0.0.1",
+        "--conf",
+        "spark.driver.bindAddress=127.0.0.1",
+        "--conf",
+        "spark.cores.max=2",
+        "--conf",
+        "spark.executor.cores=1",
+    )
     source = "source={kind: synthetic, customers: 120, products: 150, categories: 8, stores: 3, weeks: 30}"
     run = place.run("pipeline", "--set", source, "--set", "as_of_date=2017-06-19", options=options)
-    assert run.returncode == 0, run.stderr[-3000:]
+    assert run.returncode == 0, run.stdout[-3000:]
     assert "from SYNTHETIC data" in run.stdout
     assert (place.warehouse / "plans/segment_plan/_delta_log").is_dir()
     executors = list(tmp_path.glob("work*/app-*/*/stderr"))

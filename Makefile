@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test lint types format bench bench-pipeline ui docs lock clean
+.PHONY: help setup setup-dev run test test-all lint types format bench bench-pipeline ui docs lock clean
 
 VENV := $(or $(PROMO_SPARK_VENV),.venv)
 PYTHON := $(VENV)/bin/python
@@ -29,8 +29,12 @@ setup-dev:
 run:
 	@./spark-submit.sh jobs/pipeline.py --config conf/local.yaml $(ARGS)
 
-## style, types, architecture, then all tests
+## style, types, architecture, then the tests
 test: lint
+	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) -m pytest -m "not slow" $(ARGS)
+
+## the same and the slow ones: whole pipelines on real data, kill -9, a two-worker cluster
+test-all: lint
 	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) -m pytest $(ARGS)
 
 ## style, types and architecture

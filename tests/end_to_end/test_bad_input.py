@@ -58,7 +58,6 @@ def refused(run: subprocess.CompletedProcess[str], *told: str) -> None:
     assert "Traceback" not in run.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "changes", "told"),
     [

@@ -19,6 +19,7 @@ from promo_spark.response.products import weigh_products
 DAY = date(2024, 1, 22)
 FIRST, SECOND, THIRD = date(2024, 1, 8), date(2024, 1, 15), date(2024, 1, 22)
 Frames = dict[str, DataFrame]
+Cells = dict[tuple[int, str, date], Any]
 
 
 def line(customer: str | None, product: str, day: date, sales: float, **more: Any) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def weigh(frames: Frames, **changes: Any) -> DataFrame:
     )
 
 
-def by_cell(panel: DataFrame) -> dict[tuple[int, str, date], Any]:
+def by_cell(panel: DataFrame) -> Cells:
     return {(row.segment_id, row.category, row.week_start_date): row for row in panel.collect()}
 
 
@@ -105,7 +106,7 @@ def frames(make_rows: Any) -> Frames:
     }
 
 
-def past(frames: Frames, **changes: DataFrame) -> dict[tuple[int, str, date], Any]:
+def past(frames: Frames, **changes: DataFrame) -> Cells:
     given = {**frames, **changes}
     return by_cell(
         build_panel(
@@ -135,21 +136,23 @@ class TestWeighing:
         assert {row.category for row in weigh({**frames, "lines": equal}, categories=1).collect()} == {"apples"}
 
 
+@pytest.fixture(scope="module")
+def cells(frames: Frames) -> Cells:
+    return past(frames)
+
+
 class TestPanel:
-    def test_every_cell_has_every_full_week(self, frames: Frames) -> None:
-        cells = past(frames)
+    def test_every_cell_has_every_full_week(self, cells: Cells) -> None:
         assert set(cells) == {(s, c, w) for s in (0, 1) for c in ("apples", "bread") for w in (FIRST, SECOND)}
 
-    def test_sales_at_regular_price_and_zeros(self, frames: Frames) -> None:
-        cells = past(frames)
+    def test_sales_at_regular_price_and_zeros(self, cells: Cells) -> None:
         gross = {key: (row.gross_amount, row.sales_amount) for key, row in cells.items()}
         assert gross[0, "apples", FIRST] == (10.0, 8.0)
         assert gross[1, "apples", FIRST] == (10.0, 5.0)
         assert gross[0, "bread", SECOND] == (4.0, 4.0)
         assert sum(value != (0.0, 0.0) for value in gross.values()) == 3
 
-    def test_levers_are_those_of_the_whole_store_at_fixed_weights(self, frames: Frames) -> None:
-        cells = past(frames)
+    def test_levers_are_those_of_the_whole_store_at_fixed_weights(self, cells: Cells) -> None:
         for segment in (0, 1):
             row = cells[segment, "apples", FIRST]
             assert row.depth_rate == pytest.approx(0.5 * 0.2 + 0.5 * 0.5)
@@ -160,17 +163,16 @@ class TestPanel:
             assert cells[segment, "bread", SECOND].display_rate == 1.0
             assert cells[segment, "bread", FIRST].depth_rate == 0.0
 
-    def test_traffic_is_all_that_the_segment_bought_over_its_mean_week(self, frames: Frames) -> None:
-        cells = past(frames)
+    def test_traffic_is_all_that_the_segment_bought_over_its_mean_week(self, cells: Cells) -> None:
         assert cells[0, "bread", FIRST].traffic_index == pytest.approx(13 / 8.5)
         assert cells[0, "apples", SECOND].traffic_index == pytest.approx(4 / 8.5)
         assert cells[1, "apples", FIRST].traffic_index == pytest.approx(2.0)
         assert cells[1, "bread", SECOND].traffic_index == 0.0
 
-    def test_later_rows_change_nothing(self, frames: Frames, make_rows: Any) -> None:
+    def test_later_rows_change_nothing(self, cells: Cells, frames: Frames, make_rows: Any) -> None:
         known = make_rows(ORDER_LINES, KNOWN)
         before = make_rows(PRICES, [row for row in PRICE_ROWS if row["week_start_date"] < DAY])
-        assert past(frames) == past(frames, lines=known, prices=before)
+        assert cells == past(frames, lines=known, prices=before)
 
     def test_without_prices_nothing_was_displayed_or_mailed(self, frames: Frames) -> None:
         rows = past(frames, prices=frames["prices"].limit(0)).values()
@@ -182,7 +184,7 @@ class TestPanel:
         panel = build_panel(
             order_lines=frames["lines"],
             prices=frames["prices"],
-            planned_products=weigh(frames),
+            planned_products=weigh(frames).localCheckpoint(),
             segment_customers=frames["members"],
             as_of_date=day,
         )
@@ -210,7 +212,7 @@ class TestLaterPanel:
         return build_later_panel(
             order_lines=lines,
             prices=frames["prices"],
-            planned_products=weigh(frames),
+            planned_products=weigh(frames).localCheckpoint(),
             segment_customers=frames["members"],
             as_of_date=DAY,
             weeks=9,

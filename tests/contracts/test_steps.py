@@ -35,6 +35,7 @@ HAPPENED: dict[str, str] = {
     "silver.prices": "week_start_date",
     "features.lines": "order_date",
 }
+pytestmark = pytest.mark.slow  # simulates and runs a whole retailer first
 JUDGES_THE_FUTURE = ("promo_spark.measurement.", "promo_spark.ingest.")
 STEP_NAMES = sorted(STEPS)
 

@@ -49,9 +49,9 @@ def fit_forecasters(
 ) -> Forecasters:
     """Fit the models on every row and size the trees' interval by split conformal prediction.
 
-    The interval is sized on the last calibration weeks with trees that never saw them. The model that is kept
-    is then fitted again with them, because the last weeks are the most like the next; the interval's guarantee is exact
-    for the first fit and, as more rows rarely make a forecast worse, on the safe side for the second.
+    The interval is sized on the last calibration weeks with trees that never saw them. The model that is kept is
+    then fitted again with those weeks, because they are the most like the next. Coverage as stated would need coming
+    weeks to differ from the past as the calibration weeks did: in a season never seen before it is less.
 
     Args:
         rows: What `forecast_rows` returned, for target weeks before the date.

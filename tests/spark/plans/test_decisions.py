@@ -160,13 +160,21 @@ class TestTests:
         # 2 (1.645 + 0.842)^2 (0.3 * 5 / 0.4)^2 = 173.9
         assert decided(rows).test_size.tolist() == [174.0]
 
-    def test_no_test_is_proposed_that_the_segment_is_too_small_for(self) -> None:
-        rows = [candidate(0, "x", "a", selection_margin_amount=400.0, segment_size=340, **self.UNPROVEN)]
+    def test_a_segment_too_small_repeats_the_one_offer_that_comes_nearest(self) -> None:
+        gains = {"w": 90.0, "x": 100.0, "y": 5.0}
+        rows = [
+            candidate(0, c, "a", selection_margin_amount=gain, segment_size=340, **self.UNPROVEN)
+            for c, gain in gains.items()
+        ]
         decisions = decided(rows)
-        assert 2 * decisions.test_size[0] < 340  # fewer customers, so more gain for each of them
-        rows = [candidate(0, "x", "a", selection_margin_amount=100.0, segment_size=340, **self.UNPROVEN)]
+        # x: 2 (1.645 + 0.842)^2 (0.3 * 5 / (100 / 340))^2 = 321.6; twice that are two segments of 340
+        assert decisions.test_size[1] == 322
+        assert decisions.tested.tolist() == [NONE, 0, NONE]
+
+    def test_no_test_is_proposed_that_would_never_end(self) -> None:
+        rows = [candidate(0, "x", "a", selection_margin_amount=5.0, segment_size=340, **self.UNPROVEN)]
         decisions = decided(rows)
-        assert 2 * decisions.test_size[0] > 340
+        assert 2 * decisions.test_size[0] > 12 * 340
         assert decisions.tested.tolist() == [NONE]
 
     def test_an_offer_never_tried_may_be_tested(self) -> None:

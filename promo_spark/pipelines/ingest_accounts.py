@@ -125,6 +125,7 @@ def _account_files(stage: Stage, silver: TableContract, newest: int) -> None:
 
 def _worst_reasons(stage: Stage, silver: TableContract, newest: int) -> str:
     rejects = since(stage.store.read(rejected_of(silver)), newest)
-    reasons = rejects.select(F.explode("reasons").alias("reason")).groupBy("reason").count()
+    # A record's first reason is the root: an unreadable instant leaves its day and hour missing too.
+    reasons = rejects.groupBy(F.get("reasons", F.lit(0)).alias("reason")).count()
     worst = reasons.orderBy(F.desc("count"), "reason").limit(_WORST).collect()
     return "; ".join(f"{row['reason']} ({row['count']:,} records)" for row in worst)

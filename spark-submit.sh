@@ -6,6 +6,11 @@ set -euo pipefail
 # shellcheck source=scripts/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/scripts/environment.sh"
 
+# A run is many short queries: compiling each to the utmost costs more than it saves, loops over many rows are
+# still found. Room for all compiled code, because what is dropped is compiled again.
+JAVA_TUNING="-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000"
+JAVA_TUNING+=" -XX:Tier4BackEdgeThreshold=400000 -XX:ReservedCodeCacheSize=512m -XX:+UseParallelGC"
+
 usage() {
   cat <<'TEXT'
 Run a promo_spark job.
@@ -43,7 +48,7 @@ first_docstring_line() { awk '/^"""/ { sub(/^"""/, ""); sub(/"""$/, ""); print; 
 #   BRINGS_PYTHON, ...    what the user has settled and we therefore leave alone
 read_options() {
   OPTIONS=() JARS="" PY_FILES="" JOB=()
-  WANTS_USAGE=false HAS_DRIVER_MEMORY=false BRINGS_PYTHON=false IS_CLUSTER_MODE=false
+  WANTS_USAGE=false HAS_DRIVER_MEMORY=false HAS_JAVA_OPTIONS=false BRINGS_PYTHON=false IS_CLUSTER_MODE=false
   while (($# > 0)); do
     case $1 in
       --help | -h) WANTS_USAGE=true ;;
@@ -76,6 +81,7 @@ read_option() {
   esac
   case $1 in
     --driver-memory) HAS_DRIVER_MEMORY=true ;;
+    --driver-java-options) HAS_JAVA_OPTIONS=true ;;
     --archives) BRINGS_PYTHON=true ;;
     --deploy-mode) [[ $2 != cluster ]] || IS_CLUSTER_MODE=true ;;
   esac
@@ -90,6 +96,7 @@ read_conf() {
   esac
   case $1 in
     spark.driver.memory=*) HAS_DRIVER_MEMORY=true ;;
+    spark.driver.extraJavaOptions=* | spark.driver.defaultJavaOptions=*) HAS_JAVA_OPTIONS=true ;;
     spark.archives=* | spark.pyspark.python=*) BRINGS_PYTHON=true ;;
     spark.submit.deployMode=cluster) IS_CLUSTER_MODE=true ;;
   esac
@@ -164,6 +171,8 @@ main() {
     --py-files "$zip$PY_FILES"
     --conf spark.ui.showConsoleProgress=false
   )
+  # A JVM refuses two collectors, so who has options of their own has none of ours.
+  $HAS_JAVA_OPTIONS || OURS+=(--conf "spark.driver.defaultJavaOptions=$JAVA_TUNING")
   $HAS_DRIVER_MEMORY || OURS+=(--driver-memory "${PROMO_SPARK_DRIVER_MEMORY:-4g}")
   choose_python
   quiet_logging

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
+from threading import Lock
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -87,10 +88,9 @@ def run(stage: Stage) -> None:
     key_file = ensure_key(stage.settings.places)
     with reading(f"source {stage.settings.source.kind}"):
         loads = new_loads(stage, key_file)
-        _keep_identities(stage, loads, key_file)
-        by_entity = {load.silver.entity: load for load in loads}
+        door = Lock()
         with ThreadPoolExecutor(len(_LANES)) as pool:
-            lanes = [pool.submit(_take_in, stage, tables, by_entity) for tables in _LANES]
+            lanes = [pool.submit(_take_in, stage, tables, loads, key_file, door) for tables in _LANES]
         for lane in lanes:
             figures = lane.result()
             if figures:
@@ -99,10 +99,15 @@ def run(stage: Stage) -> None:
         _keep_truth(stage, stage.settings.source, key_file)
 
 
-def _take_in(stage: Stage, tables: tuple[TableContract, ...], loads: dict[str, Load]) -> dict[str, float]:
+def _take_in(
+    stage: Stage, tables: tuple[TableContract, ...], loads: list[Load], key_file: str, door: Lock
+) -> dict[str, float]:
+    own = {load.silver.entity: load for load in loads if load.silver in tables}
+    with door:  # the lanes write the same identity tables
+        _keep_identities(stage, list(own.values()), key_file)
     figures: dict[str, float] = {}
     for silver in tables:
-        load = loads.get(silver.entity)
+        load = own.get(silver.entity)
         if load is not None:
             _append_to_bronze(stage, load)
         figures.update(_bring_to_silver(stage, silver, is_new=load is not None))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -82,14 +82,17 @@ def _run_all(
     finished: list[str] = []
     skipped: list[str] = []
     run_id = ""
+    before = _finished_before(store, settings.as_of_date)
+    made: set[str] = set()
     with tracking.parent_run(settings, settings_fingerprint(settings)) as parent:
         for pipeline in pipelines:
             run_id = run_identity(settings, store)
             if pipeline.is_dated:
-                _require_inputs(pipeline, settings, store)
-            done = pipeline.is_dated and not force and _is_finished(store, run_id, pipeline.name)
+                _require_inputs(pipeline, settings, store, made)
+            done = pipeline.is_dated and not force and (run_id, pipeline.name) in before
             worked = not done and _run_stage(pipeline, settings, spark, store, run_id)
             (finished if worked else skipped).append(pipeline.name)
+            made.update(table.name for table in pipeline.writes)
             if not worked:
                 _LOG.info("%s: nothing to do, finished before with the same inputs and settings", pipeline.name)
         tracking.tag_run_id(run_id)
@@ -138,15 +141,18 @@ def _record(stage: Stage, store: Store, run_id: str, seconds: float) -> None:
     store.write(STAGE_RUNS, frame)
 
 
-def _is_finished(store: Store, run_id: str, stage: str) -> bool:
-    runs = store.read(STAGE_RUNS).where((F.col("run_id") == run_id) & (F.col("stage") == stage))
-    return not runs.isEmpty()
+def _finished_before(store: Store, as_of_date: date) -> set[tuple[str, str]]:
+    """Run id and name of each stage that earlier runs finished for the date."""
+    runs = store.read(STAGE_RUNS).where(F.col("as_of_date") == F.lit(as_of_date))
+    return {(row.run_id, row.stage) for row in runs.select("run_id", "stage").collect()}
 
 
-def _require_inputs(pipeline: Pipeline, settings: Settings, store: Store) -> None:
-    """Refuse a stage that was called before those it stands on ran for the date."""
+def _require_inputs(pipeline: Pipeline, settings: Settings, store: Store, made: set[str]) -> None:
+    """Refuse a stage that was called before those it stands on ran for the date; ``made`` needs no look."""
     inputs = [table for table in pipeline.reads if table not in pipeline.writes]
     dated = [table for table in inputs if table.mode == "dated"]
+    if any(table.name in made for table in dated or inputs):
+        return
     found = any(not store.read(table, settings.as_of_date).isEmpty() for table in dated) if dated else None
     if found is False or not any(store.exists(table) for table in inputs):
         raise SourceError(

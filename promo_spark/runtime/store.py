@@ -21,11 +21,12 @@ from pyspark.sql import types as T
 from promo_spark.contracts.gate import (
     REASONS,
     accepted_rows,
+    clear_rows,
     judge_rows,
     rejected_rows,
     repeated_keys,
-    superseded_rows,
-    without_rows,
+    settle_repeats,
+    suspect_rows,
 )
 from promo_spark.contracts.table import AS_OF_DATE, TableContract, rejected_of
 from promo_spark.errors import ContractError, StorageError
@@ -34,7 +35,9 @@ from promo_spark.runtime.places import joined
 
 _LOG = logging.getLogger(__name__)
 _CONTRACT_PROPERTY = "promo_spark.contract"
-_ATOMIC = (T.StringType, T.DateType, T.TimestampType, T.NumericType)
+# Statistics let reads skip files. Only what is ordered by time or load does, and gathering them for text and
+# decimals costs as much as writing the file.
+_SKIPPING = (T.DateType, T.TimestampType, T.IntegralType)
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ class Store:
             self._known.add(known)
             return
         stats = [
-            column.name for column in contract.columns if not column.personal and isinstance(column.dtype, _ATOMIC)
+            column.name for column in contract.columns if not column.personal and isinstance(column.dtype, _SKIPPING)
         ]
         builder = DeltaTable.createIfNotExists(self._spark).location(path).addColumns(contract.schema())
         builder = builder.property(_CONTRACT_PROPERTY, contract_fingerprint(contract)).comment(contract.grain)
@@ -129,6 +132,7 @@ class Store:
         if contract.partition_by:
             builder = builder.partitionedBy(*contract.partition_by)
         builder.execute()
+        self._known.add(known)
 
     def _same_contract(self, contract: TableContract, path: str) -> None:
         properties = DeltaTable.forPath(self._spark, path).detail().select("properties").collect()[0][0]
@@ -142,15 +146,19 @@ class Store:
         if as_of_date is None:
             raise ContractError(f"{contract.name} is written one as_of_date at a time: none was given.")
         with _persisted(judge_rows(frame, contract)) as judged:
+            is_sound = F.size(REASONS) == 0
             counts = judged.agg(
                 F.count("*"),
-                F.count_if(F.size(REASONS) > 0),
+                F.count_if(is_sound),
+                F.count_distinct(F.when(is_sound, F.xxhash64(*contract.key))),
                 F.count_if(~F.col(AS_OF_DATE).eqNullSafe(F.lit(as_of_date))),
             ).collect()[0]
-            total, rejected, foreign = (int(value) for value in counts)
+            total, sound, hashes, foreign = (int(value) for value in counts)
+            rejected = total - sound
             if foreign:
                 raise ContractError(f"{contract.name}: {foreign} rows belong to another date than {as_of_date}.")
-            self._refuse_repeats(contract, judged)
+            if hashes < sound:
+                _refuse_repeats(contract, judged)
             where = f"{AS_OF_DATE} = DATE'{as_of_date.isoformat()}'"
             quarantine = rejected_of(contract)
             if rejected or self.exists(quarantine):
@@ -163,18 +171,17 @@ class Store:
     def _write_merged(self, contract: TableContract, frame: DataFrame, _: date | None) -> tuple[int, int]:
         judged = judge_rows(frame, contract)
         with _persisted(repeated_keys(judged, contract)) as repeats:
-            has_repeats = repeats.count() > 0
-            refused = judged.where(F.size(REASONS) > 0)
-            if has_repeats:
-                refused = refused.unionByName(superseded_rows(judged, contract, repeats))
-            with _persisted(refused) as rejects:
-                rejected = rejects.count()
+            repeats.count()  # once for all: its rows come from a shuffle of every key
+            with _persisted(suspect_rows(judged, contract, repeats)) as suspects:
+                settled = settle_repeats(suspects, contract)
+                refused = settled.where(F.size(REASONS) > 0)
+                rejected = refused.count()
                 if rejected:
                     quarantine = rejected_of(contract)
                     self._create(quarantine)
-                    self._bring(quarantine, rejected_rows(rejects, contract).dropDuplicates(list(quarantine.key)))
-                sound = without_rows(judged, rejects) if has_repeats else judged
-                return self._bring(contract, accepted_rows(sound, contract)), rejected
+                    self._bring(quarantine, rejected_rows(refused, contract).dropDuplicates(list(quarantine.key)))
+                kept = clear_rows(judged, contract, repeats).unionByName(settled.where(F.size(REASONS) == 0))
+                return self._bring(contract, accepted_rows(kept, contract)), rejected
 
     def _write_appended(self, contract: TableContract, frame: DataFrame, _: date | None) -> tuple[int, int]:
         before = self.version(contract)
@@ -185,18 +192,6 @@ class Store:
         """Append the rows whose key the table does not hold yet."""
         known = self.read(contract).select(*contract.key)
         return self.write(contract, frame.join(known, list(contract.key), "left_anti"))
-
-    def _refuse_repeats(self, contract: TableContract, judged: DataFrame) -> None:
-        with _persisted(repeated_keys(judged, contract)) as repeats:
-            if not repeats.count():
-                return
-            hashed = judged.withColumn("_key_hash", F.xxhash64(*contract.key)).join(repeats, "_key_hash", "left_semi")
-            doubled = hashed.groupBy(*contract.key).count().where("count > 1").count()
-        if doubled:
-            raise ContractError(
-                f"{contract.name}: {doubled} keys ({', '.join(contract.key)}) come up more than once. "
-                f"It holds {contract.grain}."
-            )
 
     def _commit(self, contract: TableContract, frame: DataFrame, replace_where: str | None) -> None:
         writer = frame.write.format("delta")
@@ -222,6 +217,16 @@ class Store:
     def _rows_since(self, contract: TableContract, version: int) -> int:
         path = self.path(contract)
         return sum(rows_written(self._spark, path, v) for v in range(version + 1, self.version(contract) + 1))
+
+
+def _refuse_repeats(contract: TableContract, judged: DataFrame) -> None:
+    """Refuse rows with one key; hashes alone may have collided."""
+    doubled = accepted_rows(judged, contract).groupBy(*contract.key).count().where("count > 1").count()
+    if doubled:
+        raise ContractError(
+            f"{contract.name}: {doubled} keys ({', '.join(contract.key)}) come up more than once. "
+            f"It holds {contract.grain}."
+        )
 
 
 @contextmanager

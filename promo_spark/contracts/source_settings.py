@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pyspark.sql import types as T
 
 from promo_spark.contracts.silver import SILVER
@@ -45,6 +45,12 @@ def _known_pattern(pattern: str) -> str:
     return pattern
 
 
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+# YAML reads a code such as 7 as a number; where text is meant, it is text.
+Text = Annotated[str, BeforeValidator(_as_text)]
 Zone = Annotated[str, AfterValidator(_known_zone)]
 Pattern = Annotated[str, AfterValidator(_known_pattern)]
 
@@ -64,17 +70,14 @@ class ColumnMapping(Frozen):
     and what is not among them stays; ``round`` allows more decimals than the column keeps.
     """
 
-    # YAML reads a code such as 7 as a number; where text is meant, it is text.
-    model_config = ConfigDict(coerce_numbers_to_str=True)
-
     source: str | None = Field(default=None, alias="from")
     constant: Scalar | None = None
     format: Pattern | None = None
     zone: Zone | None = None
     multiply: float | None = None
     round: bool = False
-    values: dict[str, str] | None = None
-    null_values: tuple[str, ...] = ("",)
+    values: dict[Text, Text] | None = None
+    null_values: tuple[Text, ...] = ("",)
     decimal_separator: Literal[".", ","] = "."
 
     @model_validator(mode="after")
@@ -99,6 +102,13 @@ class Filter(Frozen):
             wanted = "no value" if needs_none else "a list of values" if needs_list else "one value"
             raise ValueError(f"operator {self.op} takes {wanted}")
         return self
+
+
+def _with_tuples(raw: object) -> object:
+    """Settings are read strictly, and what a validator has touched is no longer JSON: a list is then no tuple."""
+    if isinstance(raw, dict):
+        return {key: _with_tuples(value) for key, value in raw.items()}
+    return tuple(_with_tuples(value) for value in raw) if isinstance(raw, list) else raw
 
 
 class TableMapping(Frozen):
@@ -129,8 +139,8 @@ class TableMapping(Frozen):
                 name: {"from": mapping} if isinstance(mapping, str) else mapping
                 for name, mapping in raw["columns"].items()
             }
-            return {**raw, "columns": columns}
-        return raw
+            raw = {**raw, "columns": columns}
+        return _with_tuples(raw)
 
 
 class CompleteJourneySource(Frozen):

@@ -116,7 +116,12 @@ class TableContract:
 LINEAGE = (
     Column("source_file", T.StringType(), "File the row came from, relative to the source", required=True),
     Column("source_ordinal", T.LongType(), "Position of the record in its file, from 1", required=True),
-    Column("ingest_sequence", T.IntegerType(), "Number of the load that brought the row, from 1", required=True),
+    Column(
+        "ingest_sequence",
+        T.IntegerType(),
+        "Number of the load that brought the row, from 1; 0 where nothing was loaded",
+        required=True,
+    ),
 )
 
 

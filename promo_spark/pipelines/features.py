@@ -40,7 +40,6 @@ _WITHOUT = {
     PROMOTIONS: "no promotion is known: features.promotions is empty",
     PROMOTION_PRODUCTS: "it is not known what promotions cover: their product counts and costs are left out",
     CUSTOMERS: "no demographics are known",
-    PRODUCTS: "no product is described: every category is (unknown)",
 }
 
 

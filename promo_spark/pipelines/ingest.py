@@ -110,6 +110,8 @@ def _take_in(
         load = own.get(silver.entity)
         if load is not None:
             _append_to_bronze(stage, load)
+        if silver == ORDER_LINES and PRODUCTS.entity not in offered_entities(stage):
+            _stand_in_products(stage)
         figures.update(_bring_to_silver(stage, silver, is_new=load is not None))
     return figures
 
@@ -151,6 +153,28 @@ def _append_to_bronze(stage: Stage, load: Load) -> None:
     sequence = _newest(stage, bronze) + 1
     written = stage.write(bronze, load.received.withColumn("ingest_sequence", F.lit(sequence).cast("int")))
     check_arrival(bronze, load.counts, written.accepted)
+
+
+def _stand_in_products(stage: Stage) -> None:
+    """Where nobody describes products, each that was sold is its own category.
+
+    Load 0 gives way to any description that comes later.
+    """
+    known = stage.store.read(PRODUCTS).select("product_id")
+    sold = stage.store.read(bronze_of(ORDER_LINES)).where(F.col("product_id").isNotNull() & (F.size("faults") == 0))
+    places = sold.groupBy("product_id").agg(F.min(F.struct("source_file", "source_ordinal")).alias("_first"))
+    new = places.join(known, "product_id", "left_anti")
+    if new.isEmpty():
+        return
+    given = {
+        "product_id": F.col("product_id"),
+        "category": F.col("product_id"),
+        "source_file": F.col("_first.source_file"),
+        "source_ordinal": F.col("_first.source_ordinal"),
+        "ingest_sequence": F.lit(0),
+    }
+    columns = [given.get(c.name, F.lit(None).cast(c.dtype)).alias(c.name) for c in PRODUCTS.columns]
+    stage.write(PRODUCTS, new.select(*columns))
 
 
 def _bring_to_silver(stage: Stage, silver: TableContract, *, is_new: bool) -> dict[str, float]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from promo_spark.contracts.settings import Settings
+from promo_spark.contracts.source_settings import FilesSource
 from promo_spark.errors import SettingsError
 from promo_spark.runtime.settings import load_settings, settings_fingerprint
 
@@ -96,3 +97,34 @@ def test_settings_cannot_be_changed(conf: Path) -> None:
     settings = load(conf, "include: base.yaml\n")
     with pytest.raises(ValueError, match="frozen"):
         settings.seed = 3
+
+
+def test_lists_in_a_source_file_are_read(conf: Path) -> None:
+    text = """
+source:
+  kind: files
+  time_zone: Europe/Berlin
+  tables:
+    order_lines:
+      format: csv
+      path: lines.csv
+      header: [BonNr, KdNr, ArtNr, Zeit, Menge, Betrag]
+      columns:
+        basket_id: BonNr
+        customer_id: {from: KdNr, null_values: ["", "-"]}
+        product_id: ArtNr
+        ordered_at: {from: Zeit, format: "dd.MM.yyyy HH:mm"}
+        quantity: Menge
+        sales_amount: {from: Betrag, multiply: 1}
+        store_id: {from: Filiale, values: {1: 7, F2: Mitte}}
+      where:
+        - {column: ArtNr, op: not_in, value: [X1, 7]}
+"""
+    source = load(conf, "as_of_date: 2024-01-01\n" + text).source
+    assert isinstance(source, FilesSource)
+    lines = source.tables["order_lines"]
+    assert lines.columns["customer_id"].null_values == ("", "-")
+    assert lines.header is not None
+    assert lines.header[0] == "BonNr"
+    assert lines.columns["store_id"].values == {"1": "7", "F2": "Mitte"}
+    assert lines.where[0].value == ("X1", 7)

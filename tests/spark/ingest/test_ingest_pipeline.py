@@ -102,6 +102,22 @@ def shop(spark: SparkSession, tmp_path: Path) -> Shop:
     return Shop(spark, tmp_path)
 
 
+def test_where_nobody_describes_products_each_is_its_own_category(shop: Shop) -> None:
+    shop.export("a.csv", FIRST)
+    shop.run()
+    first = shop.rows(PRODUCTS, "product_id")
+    assert [(row.product_id, row.category, row.ingest_sequence) for row in first] == [
+        ("A-17", "A-17", 0),
+        ("A-20", "A-20", 0),
+    ]
+    version = shop.stage().store.version(PRODUCTS)
+    shop.run()
+    assert shop.stage().store.version(PRODUCTS) == version
+    shop.export("b.csv", "1007;1;05/01/2024 10:00;88412;A-99;1;1,00;N\n")
+    shop.run()
+    assert [row.product_id for row in shop.rows(PRODUCTS, "product_id")] == ["A-17", "A-20", "A-99"]
+
+
 def test_the_example_of_the_how_to(shop: Shop) -> None:
     shop.export("a.csv", FIRST)
     stage = shop.run()

@@ -11,9 +11,6 @@ PORT ?= 5000
 # `make test ARGS="tests/unit -k calendar"`, `make run ARGS="--set as_of_date=2017-10-02"`
 ARGS ?=
 export PYTHONPATH := .
-# What `make test` runs; the Spark tests of the other stages take longer and are left to `make test-all`.
-QUICK := tests/unit tests/architecture tests/contracts tests/end_to_end \
-	$(addprefix tests/spark/,runtime segments sources)
 
 ## this list
 help:
@@ -32,9 +29,9 @@ setup-dev:
 run:
 	@./spark-submit.sh jobs/pipeline.py --config conf/local.yaml $(ARGS)
 
-## style, types, architecture, then the tests
+## style, types, architecture, then all but the slow tests
 test: lint
-	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) -m pytest -m "not slow" $(QUICK) $(ARGS)
+	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) -m pytest -m "not slow" $(ARGS)
 
 ## the same and the slow ones: whole pipelines on real data, kill -9, a two-worker cluster
 test-all: lint

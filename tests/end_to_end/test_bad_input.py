@@ -62,9 +62,9 @@ def refused(run: subprocess.CompletedProcess[str], *told: str) -> None:
     ("content", "changes", "told"),
     [
         (HEADER + LINES, {"path": "/nowhere/*.csv"}, ["/nowhere"]),
-        ("", {}, ["lines.csv", "empty"]),
-        (HEADER + LINES, {"product": "artikel"}, ["artikel", "article"]),
-        (LINES, {}, ["lines.csv: the header"]),
+        pytest.param("", {}, ["lines.csv", "empty"], marks=pytest.mark.slow),
+        pytest.param(HEADER + LINES, {"product": "artikel"}, ["artikel", "article"], marks=pytest.mark.slow),
+        pytest.param(LINES, {}, ["lines.csv: the header"], marks=pytest.mark.slow),
         (HEADER + LINES, {"as_of_date": "2020-01-01"}, ["2020-01-01", "2026-02"]),
     ],
     ids=["absent", "empty", "missing column", "missing header", "no history"],

@@ -22,6 +22,7 @@ from promo_spark.pipelines import ingest
 from promo_spark.runtime.stage import Stage
 from promo_spark.runtime.store import Store
 
+pytestmark = pytest.mark.slow  # each test takes in files two or three times
 HEADER = "Receipt;Line;When;CustomerNo;Article;Qty;Amount;Void\n"
 FIRST = (
     "1001;1;03/01/2024 17:45;88412;A-17;2;5,98;N\n"

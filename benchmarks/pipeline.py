@@ -1,7 +1,7 @@
 """Time, CPU and memory of the whole pipeline by stage, and how it grows with customers.
 
     make bench-pipeline
-    make bench-pipeline ARGS="--sizes 2000 6000 20000"
+    make bench-pipeline ARGS="--sizes 2000 6000 20000 --keep /tmp/kept"
 
 Runs the embedded real data in a fresh warehouse, then synthetic copies of growing size. Prints a table, and
 as its last line one JSON object.
@@ -74,9 +74,10 @@ def growth_exponent(sizes: list[int], seconds: list[float]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="*", default=[2500, 7500, 25000], help="synthetic customers")
+    parser.add_argument("--keep", type=Path, help="new folder for the real run's tables and report")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        usage, stages = run_pipeline(Path(scratch))
+        usage, stages = run_pipeline(options.keep.resolve() if options.keep else Path(scratch))
     print(f"{'stage':<12}{'wall s':>9}{'CPU s':>9}")
     for name in stages.wall:
         print(f"{name:<12}{stages.wall[name]:>9.1f}{stages.cpu[name]:>9.1f}")

@@ -25,7 +25,10 @@ Points = npt.NDArray[np.float64]
 
 
 def draw_sample(points: DataFrame, *, features: str, size: int, seed: int) -> Points:
-    """Bring the customers with the lowest hashes to the driver, in that order.
+    """Bring the customers with the lowest hashes to the driver, ordered by their values.
+
+    Values and not ids decide the order, because every installation's key gives its customers other ids, and
+    where clusters start depends on the order.
 
     Args:
         points: One row per ``customer_id`` with a vector.
@@ -42,7 +45,8 @@ def draw_sample(points: DataFrame, *, features: str, size: int, seed: int) -> Po
         .select(vector_to_array(F.col(features)).alias("point"))
         .collect()
     )
-    return np.array([row["point"] for row in drawn], dtype=np.float64).reshape(len(drawn), -1)
+    points_drawn = np.array([row["point"] for row in drawn], dtype=np.float64).reshape(len(drawn), -1)
+    return points_drawn[np.lexsort(points_drawn.T[::-1])]
 
 
 class SegmentKMeansModel(Model, HasFeaturesCol, DefaultParamsReadable["SegmentKMeansModel"], DefaultParamsWritable):

@@ -145,6 +145,11 @@ class TestSample:
         assert np.array_equal(drawn, again)
         assert len({tuple(point) for point in drawn} & {tuple(point) for point in cloud}) == 30
 
+    def test_other_ids_change_nothing(self, points: DataFrame) -> None:
+        renamed = points.withColumn("customer_id", F.sha2("customer_id", 256))
+        drawn, again = (draw_sample(rows, features="features", size=5_000, seed=1) for rows in (points, renamed))
+        assert np.array_equal(drawn, again)
+
     def test_everyone_where_there_are_few(self, points: DataFrame, cloud: np.ndarray) -> None:
         drawn = draw_sample(points, features="features", size=5_000, seed=1)
         assert sorted(map(tuple, drawn)) == sorted(map(tuple, cloud))

@@ -9,7 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/scripts/environment.sh"
 # A run is many short queries: compiling each to the utmost costs more than it saves, loops over many rows are
 # still found. Room for all compiled code, because what is dropped is compiled again.
 JAVA_TUNING="-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000"
-JAVA_TUNING+=" -XX:Tier4BackEdgeThreshold=400000 -XX:ReservedCodeCacheSize=512m -XX:+UseParallelGC"
+JAVA_TUNING+=" -XX:Tier4BackEdgeThreshold=400000 -XX:ReservedCodeCacheSize=512m"
 
 usage() {
   cat <<'TEXT'
@@ -171,7 +171,7 @@ main() {
     --py-files "$zip$PY_FILES"
     --conf spark.ui.showConsoleProgress=false
   )
-  # A JVM refuses two collectors, so who has options of their own has none of ours.
+  # Who has options of their own has none of ours.
   $HAS_JAVA_OPTIONS || OURS+=(--conf "spark.driver.defaultJavaOptions=$JAVA_TUNING")
   $HAS_DRIVER_MEMORY || OURS+=(--driver-memory "${PROMO_SPARK_DRIVER_MEMORY:-4g}")
   choose_python

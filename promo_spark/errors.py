@@ -51,9 +51,3 @@ class TrackingError(PromoSparkError):
     """Raised when the MLflow server or database cannot be reached."""
 
     exit_code = 8
-
-
-class PlanError(PromoSparkError):
-    """Raised when a plan cannot be made within the limits that were set."""
-
-    exit_code = 9

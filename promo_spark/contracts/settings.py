@@ -1,7 +1,6 @@
 """What a user may set. Every section is frozen; unknown keys are refused; defaults are settled values.
 
-``conf/base.yaml`` shows each with its meaning. The searching of settings is ``jobs/tune.py``'s work,
-not the pipeline's.
+``conf/base.yaml`` sets those that users change first. Fitting uses settled settings; nothing here is searched.
 """
 
 from __future__ import annotations

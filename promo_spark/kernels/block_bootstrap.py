@@ -108,9 +108,10 @@ def interval(draws: Floats, point: Floats, level: float = 0.95, n_blocks: int | 
         n_blocks: Blocks resampled, at least 2; None for no correction.
 
     Returns:
-        Lower and upper bound and p = (1 + draws at or below 0) / (1 + n_boot), each of shape (...). The
-        smallest p is 1 / (1 + n_boot): draw more than n_tests / rate times before correcting for n_tests
-        tests.
+        Lower and upper bound and p = (1 + draws at or below 0) / (1 + n_boot), each of shape (...). Where no
+        draw is at or below 0, p is the tail of Student's t (n_blocks - 1 degrees of freedom, else the normal's)
+        beyond the point over the draws' standard deviation, if that is smaller still: otherwise a correction
+        for more than rate * n_boot tests could never find a single one.
 
     Complexity: O(draws.size * log n_boot). Source: Efron and Tibshirani 1993, ch. 13; the +1 from Davison and
     Hinkley 1997, ch. 4; the stretch from Hesterberg 2015, sec. 3.2.
@@ -126,7 +127,17 @@ def interval(draws: Floats, point: Floats, level: float = 0.95, n_blocks: int | 
     stretch = 1.0 if n_blocks is None else stats.t.isf(tail, n_blocks - 1) / stats.norm.isf(tail)
     stretched = point + stretch * (draws - point)
     lower, upper = np.quantile(stretched, [tail, 1.0 - tail], axis=0)
-    return Interval(lower, upper, (1.0 + (stretched <= 0).sum(axis=0)) / (1.0 + len(draws)))
+    below = (stretched <= 0).sum(axis=0)
+    counted = (1.0 + below) / (1.0 + len(draws))
+    return Interval(lower, upper, np.where(below == 0, np.minimum(counted, _tail(draws, point, n_blocks)), counted))
+
+
+def _tail(draws: Floats, point: Floats, n_blocks: int | None) -> Floats:
+    """P(a value as high as the point | true value 0) by the draws' spread; 1 where they have none."""
+    spread = draws.std(axis=0, ddof=1)
+    ratio = np.divide(point, spread, out=np.full(np.shape(point), -np.inf), where=spread > 0)
+    tail: Floats = stats.norm.sf(ratio) if n_blocks is None else stats.t.sf(ratio, n_blocks - 1)
+    return tail
 
 
 def _block_of_week(n_weeks: int, block_weeks: int) -> NDArray[np.int64]:

@@ -63,7 +63,7 @@ def _past_weeks(stage: Stage) -> pd.DataFrame:
     shown = stage.read(PANEL).where(F.col("week_start_date") >= F.lit(first))
     weight = F.sum("gross_amount").over(Window.partitionBy("category"))
     weighted = shown.withColumn("_weight", weight)
-    means = [(F.sum(F.col(name) * F.col("_weight")) / F.sum("_weight")).alias(name) for name in _LEVERS]
+    means = [F.try_divide(F.sum(F.col(name) * F.col("_weight")), F.sum("_weight")).alias(name) for name in _LEVERS]
     return weighted.groupBy("week_start_date").agg(*means).orderBy("week_start_date").toPandas()
 
 

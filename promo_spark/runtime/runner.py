@@ -49,8 +49,8 @@ def run_stages(
     """Run the stages under one lock, one session and one parent run in MLflow.
 
     Undated stages (ingest) keep their own account of what they took in and are always entered. A
-    dated stage that finished under the same ``run_id`` is skipped, so an interrupted run goes on
-    after its last finished stage and a completed one does nothing.
+    dated stage is skipped when the last to write its tables was the same ``run_id`` and nothing it reads was
+    written anew, so an interrupted run goes on after its last finished stage and a completed one does nothing.
 
     Args:
         pipelines: In order.
@@ -82,17 +82,20 @@ def _run_all(
     finished: list[str] = []
     skipped: list[str] = []
     run_id = ""
-    before = _finished_before(store, settings.as_of_date)
+    before = _newest_runs(store, settings.as_of_date)
     made: set[str] = set()
+    rewritten: set[str] = set()
     with tracking.parent_run(settings, settings_fingerprint(settings)) as parent:
         for pipeline in pipelines:
             run_id = run_identity(settings, store)
             if pipeline.is_dated:
                 _require_inputs(pipeline, settings, store, made)
-            done = pipeline.is_dated and not force and (run_id, pipeline.name) in before
+            is_stale = force or any(table.name in rewritten for table in pipeline.reads)
+            done = pipeline.is_dated and not is_stale and before.get(pipeline.name) == run_id
             worked = not done and _run_stage(pipeline, settings, spark, store, run_id)
             (finished if worked else skipped).append(pipeline.name)
             made.update(table.name for table in pipeline.writes)
+            rewritten.update(table.name for table in pipeline.writes if worked and pipeline.is_dated)
             if not worked:
                 _LOG.info("%s: nothing to do, finished before with the same inputs and settings", pipeline.name)
         tracking.tag_run_id(run_id)
@@ -141,10 +144,11 @@ def _record(stage: Stage, store: Store, run_id: str, seconds: float) -> None:
     store.write(STAGE_RUNS, frame)
 
 
-def _finished_before(store: Store, as_of_date: date) -> set[tuple[str, str]]:
-    """Run id and name of each stage that earlier runs finished for the date."""
+def _newest_runs(store: Store, as_of_date: date) -> dict[str, str]:
+    """Per stage, the run that wrote the date's tables last: an older run's are no longer there."""
     runs = store.read(STAGE_RUNS).where(F.col("as_of_date") == F.lit(as_of_date))
-    return {(row.run_id, row.stage) for row in runs.select("run_id", "stage").collect()}
+    newest = runs.groupBy("stage").agg(F.max_by("run_id", "finished_at").alias("run_id"))
+    return {row.stage: row.run_id for row in newest.collect()}
 
 
 def _require_inputs(pipeline: Pipeline, settings: Settings, store: Store, made: set[str]) -> None:

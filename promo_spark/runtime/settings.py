@@ -118,7 +118,8 @@ def _apply_override(tree: Tree, origins: dict[str, str], override: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         raise SettingsError(f"--set {override}: the value is not valid YAML.") from None
-    *parents, leaf = key.split(".")
+    # Spark's own keys have dots of their own: spark.spark.sql.shuffle.partitions is one key of the section spark.
+    *parents, leaf = key.split(".", 1) if key.startswith("spark.") else key.split(".")
     node = tree
     for parent in parents:
         child = node.setdefault(parent, {})

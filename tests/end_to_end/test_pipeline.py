@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -129,5 +130,5 @@ def kill_when(place: Place, sign: str) -> None:
             time.sleep(0.3)
             break
     process.send_signal(0)  # still there: the kill is real
-    subprocess.run(["kill", "-9", f"-{process.pid}"], check=True)
+    os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from promo_spark.kernels.block_bootstrap import (
     alternating_folds,
@@ -9,6 +10,7 @@ from promo_spark.kernels.block_bootstrap import (
     count_blocks,
     interval,
 )
+from promo_spark.kernels.multiple_testing import benjamini_hochberg
 
 
 @given(n_weeks=st.integers(2, 60), block_weeks=st.integers(1, 10))
@@ -76,6 +78,14 @@ def test_few_blocks_widen_the_interval_by_student_over_normal() -> None:
     assert wide.lower - point == pytest.approx((plain.lower - point) * 2.5706 / 1.9600, rel=1e-4)
     assert wide.upper - point == pytest.approx((plain.upper - point) * 2.5706 / 1.9600, rel=1e-4)
     assert interval(draws, point, n_blocks=10**6).lower == pytest.approx(plain.lower, rel=1e-4)
+
+
+def test_one_strong_value_among_many_tests_can_be_found() -> None:
+    draws = np.random.default_rng(4).normal([50.0, 2.0], 1.0, size=(399, 2))
+    strong, weak = interval(draws, np.array([50.0, 2.0]), n_blocks=6).p_value
+    assert strong == pytest.approx(stats.t.sf(50.0 / draws[:, 0].std(ddof=1), 5))
+    assert weak > 1 / 400
+    assert benjamini_hochberg(np.r_[strong, np.full(479, 0.5)], rate=0.1)[0][0]
 
 
 def test_p_value_is_never_zero() -> None:

@@ -128,3 +128,8 @@ source:
     assert lines.header[0] == "BonNr"
     assert lines.columns["store_id"].values == {"1": "7", "F2": "Mitte"}
     assert lines.where[0].value == ("X1", 7)
+
+
+def test_a_key_of_spark_keeps_its_dots(conf: Path) -> None:
+    settings = load(conf, BASE, "spark.spark.sql.shuffle.partitions=3")
+    assert settings.spark == {"spark.sql.shuffle.partitions": 3}

@@ -132,3 +132,15 @@ def kill_when(place: Place, sign: str) -> None:
     process.send_signal(0)  # still there: the kill is real
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
+
+
+def test_after_a_run_with_another_budget_the_plan_is_made_again(finished: Finished) -> None:
+    place, _ = finished
+    other = place.run("plan", "--set", "plan.budget_amount=7")
+    assert other.returncode == 0, other.stdout[-3000:]
+    again = place.run("pipeline")
+    assert again.returncode == 0, again.stdout[-3000:]
+    assert "features: nothing to do" in again.stdout
+    assert "plan: finished in" in again.stdout
+    assert "report: finished in" in again.stdout
+    assert "of a budget of 5,000 USD" in again.stdout

@@ -45,8 +45,8 @@ def draw_sample(points: DataFrame, *, features: str, size: int, seed: int) -> Po
         .select(vector_to_array(F.col(features)).alias("point"))
         .collect()
     )
-    points_drawn = np.array([row["point"] for row in drawn], dtype=np.float64).reshape(len(drawn), -1)
-    return points_drawn[np.lexsort(points_drawn.T[::-1])]
+    vectors = sorted(tuple(row["point"]) for row in drawn)
+    return np.array(vectors, dtype=np.float64).reshape(len(drawn), -1)
 
 
 class SegmentKMeansModel(Model, HasFeaturesCol, DefaultParamsReadable["SegmentKMeansModel"], DefaultParamsWritable):

@@ -1,7 +1,7 @@
 """Time, CPU and memory of the whole pipeline by stage, and how it grows with customers.
 
     make bench-pipeline
-    make bench-pipeline ARGS="--sizes 2000 6000 20000 --keep /tmp/kept"
+    make bench-pipeline ARGS="--sizes 2000 6000 20000 --keep kept"
 
 Runs the embedded real data in a fresh warehouse, then synthetic copies of growing size. Prints a table, and
 as its last line one JSON object.

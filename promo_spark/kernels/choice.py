@@ -12,6 +12,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
+_OUT_OF_TIME = 1  # status of milp
 _SOLVER_SIZE = 2.0**10  # largest value and cost the solver sees, so that its absolute tolerances are small
 
 
@@ -19,8 +20,9 @@ class Choice(NamedTuple):
     """The chosen offers.
 
     offers: index of each cell's offer, -1 for none, shape (n_cells,). value, cost: their sums, currency.
-    gap: certified by the solver, no choice is worth more than value * (1 + gap). budget_value: what one more
-    unit of the total budget would add, from the linear relaxation; 0 where the total budget does not bind.
+    gap: certified, no choice is worth more than value * (1 + gap): 0 where the solver finished in time, otherwise
+    what is left open. budget_value: what one more unit of the total budget would add, from the linear relaxation;
+    0 where the total budget does not bind.
     """
 
     offers: Ints
@@ -63,13 +65,15 @@ def choose_offers(
         budget: Total budget, currency, not negative; may be infinite.
         group_budgets: Budget of each group, shape (n_groups,), currency, not negative; may be infinite.
         max_offers_per_group: Most cells with an offer in each group, shape (n_groups,). Default: no limit.
-        time_limit_seconds: The best choice so far is returned after this, with its gap.
+        time_limit_seconds: The best choice so far is returned after this, with its gap; where the solver has found
+            none by then, offers are taken greedily by value per cost, and the linear relaxation bounds the gap.
 
     Returns:
         The choice, its value and cost, the gap, and the value of more budget.
 
     Raises:
         ValueError: A budget or cost is negative or NaN.
+        RuntimeError: The solver failed other than by running out of time.
 
     Complexity: O(n_cells * (n_offers^2 + log n_cells)) to prepare; exponential at worst to solve, as the
     problem is NP-hard.
@@ -94,7 +98,7 @@ def choose_offers(
     problem = _build_problem(worth / unit_value, spend / unit_cost, cell, cell_group[cell], bounds)
     taken, gap = _solve_exactly(problem, time_limit_seconds)
     offers[cell[taken]] = offer[taken]
-    shadow_price = _find_shadow_price(problem) if np.isfinite(budget) else 0.0
+    shadow_price = _relax(problem)[1] if np.isfinite(budget) else 0.0
     total = math.fsum(worth[taken]), math.fsum(spend[taken])
     return Choice(offers, *total, gap, shadow_price * float(unit_value / unit_cost))
 
@@ -140,7 +144,7 @@ def _build_problem(value: Floats, cost: Floats, cell: Ints, group: Ints, bounds:
 
 
 def _solve_exactly(problem: _Problem, time_limit_seconds: float) -> tuple[Bools, float]:
-    """Solve by branch and bound; the gap is relative to the value found, infinite if nothing was."""
+    """Solve by branch and bound; the gap is relative to the value found."""
     solution = milp(
         -problem.value,
         integrality=np.ones(len(problem.value), dtype=np.int64),
@@ -148,13 +152,36 @@ def _solve_exactly(problem: _Problem, time_limit_seconds: float) -> tuple[Bools,
         constraints=LinearConstraint(problem.limits, ub=problem.bounds),
         options={"mip_rel_gap": 0.0, "time_limit": time_limit_seconds},
     )
-    if solution.x is None:
-        return np.zeros(len(problem.value), dtype=np.bool_), np.inf
-    return np.rint(solution.x) == 1, float(solution.mip_gap)
+    if solution.x is not None:
+        return np.rint(solution.x) == 1, float(solution.mip_gap)
+    if solution.status != _OUT_OF_TIME:  # choosing nothing is always feasible, so this is a fault of the solver
+        raise RuntimeError(f"the solver found no choice of offers: {solution.message}")
+    taken = _take_greedily(problem)
+    found = math.fsum(problem.value[taken])
+    bound = _relax(problem)[0]
+    return taken, max(0.0, bound / found - 1.0) if found > 0 else np.inf
 
 
-def _find_shadow_price(problem: _Problem) -> float:
-    """Marginal value of row 0, the total budget, in the linear relaxation."""
+def _take_greedily(problem: _Problem) -> Bools:
+    """Take offers by value per share of the bounds they use, as long as every bound holds; of equal ones the first."""
+    shares = np.divide(1.0, problem.bounds, out=np.zeros_like(problem.bounds), where=problem.bounds > 0)
+    use = problem.limits.T @ shares
+    order = np.argsort(-problem.value / use, kind="stable")
+    room, columns = problem.bounds.copy(), problem.limits.tocsc()
+    taken = np.zeros(len(problem.value), dtype=np.bool_)
+    for place in order:
+        span = slice(columns.indptr[place], columns.indptr[place + 1])
+        rows, needs = columns.indices[span], columns.data[span]
+        if (needs <= room[rows]).all():
+            room[rows] -= needs
+            taken[place] = True
+    return taken
+
+
+def _relax(problem: _Problem) -> tuple[float, float]:
+    """Solve the linear relaxation: its value, an upper bound, and the marginal value of row 0, the total budget."""
     limits: Any = problem.limits  # sparse is allowed, but the published types do not know
     relaxed = linprog(-problem.value, A_ub=limits, b_ub=problem.bounds, bounds=(0, 1), method="highs")
-    return max(0.0, -float(relaxed.ineqlin.marginals[0]))
+    if relaxed.fun is None:
+        raise RuntimeError(f"the solver could not bound the choice of offers: {relaxed.message}")
+    return -float(relaxed.fun), max(0.0, -float(relaxed.ineqlin.marginals[0]))

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.optimize import OptimizeResult
 
+from promo_spark.kernels import choice as choice_kernel
 from promo_spark.kernels.choice import Choice, choose_offers
 
 Floats = NDArray[np.float64]
@@ -149,3 +151,28 @@ def test_nothing_eligible_is_nothing_chosen() -> None:
 def test_negative_or_missing_amounts_are_refused(cost: float, budget: float, group_budget: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         choose_offers(np.ones((1, 1)), np.full((1, 1), cost), np.array([0]), budget, np.array([group_budget]))
+
+
+def test_without_time_a_feasible_choice_comes_with_an_honest_gap() -> None:
+    draw = np.random.default_rng(3)
+    value, cost = draw.lognormal(3.0, 1.0, (60, 5)), draw.lognormal(2.0, 1.0, (60, 5))
+    groups, group_budgets, limits = np.arange(60) % 3, np.array([40.0, 30.0, np.inf]), np.array([9, 9, 2])
+    best = choose_offers(value, cost, groups, 90.0, group_budgets, max_offers_per_group=limits)
+    hasty = choose_offers(
+        value, cost, groups, 90.0, group_budgets, max_offers_per_group=limits, time_limit_seconds=1e-9
+    )
+    chosen = hasty.offers >= 0
+    spent = np.where(chosen, cost[np.arange(60), hasty.offers], 0.0)
+    assert hasty.cost == pytest.approx(spent.sum())
+    assert spent.sum() <= 90.0
+    assert (np.bincount(groups, spent) <= group_budgets).all()
+    assert (np.bincount(groups, chosen) <= limits).all()
+    assert 0 < hasty.gap < np.inf
+    assert 0.5 * best.value < hasty.value <= best.value <= hasty.value * (1 + hasty.gap) + 1e-9
+
+
+def test_a_solver_that_fails_is_not_taken_for_a_plan_of_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = OptimizeResult(x=None, status=4, message="numerical difficulties")
+    monkeypatch.setattr(choice_kernel, "milp", lambda *_args, **_options: failed)
+    with pytest.raises(RuntimeError, match="numerical difficulties"):
+        choose_offers(np.ones((1, 1)), np.ones((1, 1)), np.array([0]), 1.0, np.array([1.0]))

@@ -30,7 +30,8 @@ SEGMENT_PLAN = TableContract(
         Column("start_date", T.DateType(), "First day"),
         Column("end_date", T.DateType(), "Last day"),
         Column("customer_count", T.LongType(), "Customers of the segment", unit="count"),
-        Column("holdout_rate", T.DoubleType(), "Share of customers kept back to measure against", unit="share"),
+        Column("holdout_rate", T.DoubleType(), "Share of holdout units kept back to measure against", unit="share"),
+        Column("holdout_unit", T.StringType(), "What is kept back: customer, or store where an offer is store-wide"),
         _money("budget_amount", "Discount and contact cost set aside"),
         _money("base_sales_amount", "Sales expected without the offer"),
         _money("expected_sales_amount", "Sales expected with the offer"),
@@ -62,13 +63,24 @@ SEGMENT_PLAN = TableContract(
         Column(
             "test_customer_count",
             T.LongType(),
-            "Customers per arm for a test that would settle it",
+            "Customers per arm for a test that would settle it; NULL for offers that are store-wide",
+            unit="count",
+        ),
+        Column(
+            "test_store_count",
+            T.LongType(),
+            "Stores per arm for a test of a store-wide offer, by displays or mailers",
             unit="count",
         ),
         Column("reasons", T.ArrayType(T.StringType()), "Why, in words", required=True),
         Column("learnt_from", T.StringType(), "randomised, observational or assumed", required=True),
     ),
-    checks=("decision IN ('promote', 'test', 'none')", "budget_amount >= 0", "end_date >= start_date"),
+    checks=(
+        "holdout_unit IS NULL OR holdout_unit IN ('customer', 'store')",
+        "decision IN ('promote', 'test', 'none')",
+        "budget_amount >= 0",
+        "end_date >= start_date",
+    ),
 )
 
 PLANS = (SEGMENT_PLAN,)

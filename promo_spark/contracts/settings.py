@@ -104,7 +104,7 @@ class ResponseSettings(Frozen):
     depth: int = Field(default=4, ge=1, le=12)
     step_size: float = Field(default=0.15, gt=0, le=1)
     ridge: float = Field(default=0.1, ge=0)
-    calibration_weeks: int = Field(default=6, ge=1, description="Last weeks before the date that size the intervals")
+    calibration_weeks: int = Field(default=9, ge=1, description="Last weeks before the date that size the intervals")
     interval_level: float = Field(default=0.8, gt=0, lt=1)
 
 
@@ -116,7 +116,9 @@ class PlanSettings(Frozen):
     weeks: int = Field(default=4, ge=1, description="Length of the planned promotions")
     lead_days: int = Field(default=0, ge=0, description="Days from the as_of_date to the first day")
     budget_amount: float = Field(default=5000.0, ge=0)
-    segment_budget_rate: float = Field(default=0.5, gt=0, le=1, description="Most of the budget one segment may take")
+    segment_budget_rate: float = Field(
+        default=0.5, gt=0, le=1, description="Most of the budget one segment may take; never less than an equal share"
+    )
     segment_max_offers: int = Field(default=5, ge=1)
     holdout_rate: float = Field(default=0.1, ge=0, lt=1)
     bootstraps: int = Field(default=400, ge=50)
@@ -176,6 +178,11 @@ class Offer(Frozen):
     channel: str
     contact_cost_amount: float = Field(default=0.0, ge=0, description="Per customer told")
     fixed_cost_amount: float = Field(default=0.0, ge=0, description="Per segment and category")
+
+    @property
+    def is_store_wide(self) -> bool:
+        """Everybody in a store meets it, so that only stores can be kept back from it, never customers."""
+        return self.display_rate > 0 or self.mailer_rate > 0
 
     @model_validator(mode="after")
     def _does_something(self) -> Offer:

@@ -13,6 +13,7 @@ from promo_spark.plans.segment_plan import plan_segments
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.stage import Stage
 
+_TOLERATED_GAP = 1e-6  # what rounding leaves of a choice that is exact
 _SUMS = {
     "plan_cost": "cost_amount",
     "plan_budget_set_aside": "budget_amount",
@@ -68,8 +69,14 @@ def _marginal_return(stage: Stage) -> float:
     if effects.empty:
         return 0.0
     settings, offers = stage.settings.plan, stage.settings.promotions.offers
-    rows = effects.assign(segment_size=effects["customer_count"], spend_sd_amount=float("nan"))
-    return decide(lay_out(rows, offers, settings), settings).budget_value
+    unknown = dict.fromkeys(("spend_sd_amount", "store_count", "store_change_sd_amount"), float("nan"))
+    rows = effects.assign(segment_size=effects["customer_count"], **unknown)
+    decisions = decide(lay_out(rows, offers, settings), settings)
+    if decisions.gap > _TOLERATED_GAP:
+        stage.limitation(
+            f"the solver ran out of time: the plan is feasible, but another may be worth {decisions.gap:.2%} more."
+        )
+    return decisions.budget_value
 
 
 PIPELINE = Pipeline(

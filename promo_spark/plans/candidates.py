@@ -22,7 +22,7 @@ def gather_candidates(
     as_of_date: date,
     weeks: int,
 ) -> DataFrame:
-    """Join the effects to who the segments are, when they shop and how their customers' spending differs.
+    """Join the effects to who the segments are, when they shop and how customers' and stores' sales differ.
 
     Args:
         effects: response.effects; cells without any keep one row with NULL offer_id.
@@ -35,9 +35,11 @@ def gather_candidates(
         weeks: Length of the offers: spending is measured over as many weeks before the date.
 
     Returns:
-        The columns of response.effects with segment_name, segment_size, time_slot, line_amount (mean sales of a line)
-        and spend_sd_amount (standard deviation between customers of what they spend in the category in
-        so many weeks, those who buy nothing included).
+        The columns of response.effects with segment_name, segment_size, time_slot, line_amount (mean sales of a line),
+        spend_sd_amount (standard deviation between customers of what they spend in the category in
+        so many weeks, those who buy nothing included), store_count (stores in which the segment bought the category
+        in twice as many weeks) and store_change_sd_amount (standard deviation between them of the change from the
+        first half to the second).
     """
     segments = profiles.select("segment_id", "segment_name", F.col("customer_count").alias("segment_size"))
     slots = _time_slots(segment_customers=segment_customers, customer_features=customer_features)
@@ -49,7 +51,14 @@ def gather_candidates(
         first_date=as_of_date - timedelta(weeks=weeks),
         as_of_date=as_of_date,
     )
-    sums = cells.join(spending, list(_CELL), "left")
+    stores = _store_changes(
+        order_lines=order_lines,
+        planned_products=planned_products,
+        segment_customers=segment_customers,
+        as_of_date=as_of_date,
+        weeks=weeks,
+    )
+    sums = cells.join(spending, list(_CELL), "left").join(stores, list(_CELL), "left")
     size, total = F.col("segment_size").cast(T.DoubleType()), F.coalesce("spend_amount", F.lit(0.0))
     variance = (F.coalesce("square_amount", F.lit(0.0)) - total * total / size) / (size - 1)
     told = sums.select(
@@ -59,6 +68,8 @@ def gather_candidates(
         "time_slot",
         F.try_divide("spend_amount", "line_count").alias("line_amount"),
         F.when(size > 1, F.sqrt(F.greatest(variance, F.lit(0.0)))).alias("spend_sd_amount"),
+        "store_count",
+        "store_change_sd_amount",
     )
     return told.join(effects.drop("as_of_date"), list(_CELL), "left").withColumn("as_of_date", F.lit(as_of_date))
 
@@ -82,11 +93,13 @@ def _spending(
     as_of_date: date,
 ) -> DataFrame:
     """Sums over customers of what each spent in a category, of its square, and of lines."""
-    is_recent = (F.col("order_date") >= F.lit(first_date)) & (F.col("order_date") < F.lit(as_of_date))
-    lines = order_lines.where(is_recent & ~F.col("is_return") & ~F.col("is_outlier"))
-    planned = planned_products.select("product_id", "category")
-    owned = lines.select("customer_id", "product_id", "sales_amount").join(F.broadcast(planned), "product_id", "inner")
-    owned = owned.join(segment_customers.select("customer_id", "segment_id"), "customer_id", "inner")
+    owned = _owned_lines(
+        order_lines=order_lines,
+        planned_products=planned_products,
+        segment_customers=segment_customers,
+        first_date=first_date,
+        as_of_date=as_of_date,
+    )
     spent = owned.groupBy("customer_id", *_CELL).agg(
         F.sum("sales_amount").cast(T.DecimalType(14, 2)).alias("spent"), F.count("*").alias("lines")
     )
@@ -95,3 +108,48 @@ def _spending(
         F.sum(F.col("spent") * F.col("spent")).cast(T.DoubleType()).alias("square_amount"),
         F.sum("lines").alias("line_count"),
     )
+
+
+def _store_changes(
+    *,
+    order_lines: DataFrame,
+    planned_products: DataFrame,
+    segment_customers: DataFrame,
+    as_of_date: date,
+    weeks: int,
+) -> DataFrame:
+    """How much stores' sales of a category to a segment changed from one plan's length to the next."""
+    owned = _owned_lines(
+        order_lines=order_lines,
+        planned_products=planned_products,
+        segment_customers=segment_customers,
+        first_date=as_of_date - timedelta(weeks=2 * weeks),
+        as_of_date=as_of_date,
+    ).where(F.col("store_id").isNotNull())
+    is_second = F.col("order_date") >= F.lit(as_of_date - timedelta(weeks=weeks))
+    signed = F.when(is_second, F.col("sales_amount")).otherwise(-F.col("sales_amount"))
+    changes = owned.groupBy("store_id", *_CELL).agg(F.sum(signed).cast(T.DecimalType(14, 2)).alias("change"))
+    size, total = F.count("*").cast(T.DoubleType()), F.sum("change").cast(T.DoubleType())
+    square = F.sum(F.col("change") * F.col("change")).cast(T.DoubleType())
+    variance = (square - total * total / size) / (size - 1)
+    return changes.groupBy(*_CELL).agg(
+        F.count("*").alias("store_count"),
+        F.when(size > 1, F.sqrt(F.greatest(variance, F.lit(0.0)))).alias("store_change_sd_amount"),
+    )
+
+
+def _owned_lines(
+    *,
+    order_lines: DataFrame,
+    planned_products: DataFrame,
+    segment_customers: DataFrame,
+    first_date: date,
+    as_of_date: date,
+) -> DataFrame:
+    """Sound lines of planned categories by members of segments, from the first date to the day before the date."""
+    is_recent = (F.col("order_date") >= F.lit(first_date)) & (F.col("order_date") < F.lit(as_of_date))
+    lines = order_lines.where(is_recent & ~F.col("is_return") & ~F.col("is_outlier"))
+    lines = lines.select("customer_id", "product_id", "store_id", "order_date", "sales_amount")
+    planned = planned_products.select("product_id", "category")
+    owned = lines.join(F.broadcast(planned), "product_id", "inner")
+    return owned.join(segment_customers.select("customer_id", "segment_id"), "customer_id", "inner")

@@ -57,8 +57,9 @@ class Decisions(NamedTuple):
 
     promoted, tested, best, runner_up: index of an offer, or -1. best is the one with the highest selection value,
     whatever its sign. p_value: adjusted, NaN where nothing was tried. is_proven: the gain of the best is proven.
-    test_size: customers per arm that a test of the best needs; NaN where there is nothing to test.
-    budget_value: what one more unit of budget would add.
+    test_size: customers, or for a store-wide offer stores, per arm that a test of the best needs; NaN where there is
+    nothing to test or nothing known to size it by. budget_value: what one more unit of budget would add. gap: no
+    choice under the budget is worth more than this one by more than this share.
     """
 
     promoted: Ints
@@ -69,6 +70,7 @@ class Decisions(NamedTuple):
     is_proven: Bools
     test_size: Floats
     budget_value: float
+    gap: float
 
 
 def lay_out(rows: pd.DataFrame, offers: tuple[Offer, ...], settings: PlanSettings) -> Candidates:
@@ -107,7 +109,8 @@ def decide(candidates: Candidates, settings: PlanSettings) -> Decisions:
     of all cells are corrected together (Benjamini and Hochberg), and the interval must clear zero. In a cell that
     passes, its other offers may compete for the budget too if their own evidence is as strong as the weakest
     that passed (Benjamini and Bogomolov 2014). What is taken under the budget is chosen on selection values, so
-    that the reported values did not choose themselves. An `assumed` effect is never proven.
+    that the reported values did not choose themselves. An `assumed` effect is never proven. The share of the budget
+    that one segment may take is at least an equal one, so that few segments can use all of it.
 
     Args:
         candidates: What `lay_out` returned.
@@ -128,7 +131,7 @@ def decide(candidates: Candidates, settings: PlanSettings) -> Decisions:
         np.maximum(candidates.values["cost_amount"], 0.0),
         group.astype(np.int64),
         settings.budget_amount,
-        np.full(len(segments), settings.segment_budget_rate * settings.budget_amount),
+        np.full(len(segments), max(settings.segment_budget_rate, 1.0 / len(segments)) * settings.budget_amount),
         max_offers_per_group=np.full(len(segments), settings.segment_max_offers),
     )
     best = np.where(leader == NONE, _first_best(aim.selection), leader)
@@ -144,6 +147,7 @@ def decide(candidates: Candidates, settings: PlanSettings) -> Decisions:
         is_proven=is_proven,
         test_size=sizes,
         budget_value=choice.budget_value,
+        gap=choice.gap,
     )
 
 
@@ -200,32 +204,47 @@ def _prove(aim: _Aim, leader: Ints, rate: float) -> tuple[Bools, Floats, float]:
 
 
 def _test_sizes(candidates: Candidates, aim: _Aim, offers: Ints, settings: PlanSettings) -> Floats:
-    """Customers per arm to find the effect that the selection weeks promise; NaN where none is promised.
+    """Customers or stores per arm to find the effect that the selection weeks promise; NaN where none is promised.
 
-    The outcome is a customer's sales, or the margin on them at the category's rate, over the weeks of the offer.
+    The outcome is a customer's sales, or the margin on them at the category's rate, over the weeks of the offer. Of
+    a store-wide offer it is the change of a store's sales to the segment from as many weeks before: stores differ
+    too much in size to be compared without.
     """
     told = candidates.cells["segment_size"].to_numpy(dtype=np.float64) * (1.0 - settings.holdout_rate)
-    gain = _taken(aim.selection + aim.fixed, offers)
     worth = candidates.cells["margin_rate"].to_numpy(dtype=np.float64) if aim.is_margin else 1.0
-    deviation = candidates.cells["spend_sd_amount"].to_numpy(dtype=np.float64) * worth
+    is_store_wide, units = _units(candidates, offers)
+    effect = _taken(aim.selection + aim.fixed, offers) / np.where(
+        is_store_wide, units * (1 - settings.holdout_rate), told
+    )
+    spreads = (
+        candidates.cells[name].to_numpy(dtype=np.float64) for name in ("store_change_sd_amount", "spend_sd_amount")
+    )
+    deviation = np.where(is_store_wide, *spreads) * worth
     sizes = np.full(len(offers), np.nan)
-    can = (_taken(aim.selection, offers) > 0) & (gain > 0) & (deviation > 0) & (told > 0)
+    can = (_taken(aim.selection, offers) > 0) & (effect > 0) & np.isfinite(effect) & (deviation > 0)
     for cell in np.flatnonzero(can):
-        effect = float(gain[cell] / told[cell])
         sizes[cell] = two_arm_sample_size(
-            effect, float(deviation[cell]), 1.0 - settings.interval_level, settings.test_power
+            float(effect[cell]), float(deviation[cell]), 1.0 - settings.interval_level, settings.test_power
         )
     return sizes
+
+
+def _units(candidates: Candidates, offers: Ints) -> tuple[Bools, Floats]:
+    """Whether each cell's offer is store-wide, and how many stores or customers there are to split, at least 1."""
+    is_store_wide = np.array([*(offer.is_store_wide for offer in candidates.offers), False])[offers]
+    names = ("store_count", "segment_size")
+    stores, customers = (candidates.cells[name].to_numpy(dtype=np.float64) for name in names)
+    return is_store_wide, np.maximum(np.where(is_store_wide, np.nan_to_num(stores), customers), 1.0)
 
 
 def _propose_tests(candidates: Candidates, promise: Floats, best: Ints, sizes: Floats, settings: PlanSettings) -> Ints:
     """The unproven offers of each segment that are worth a test, up to the limit.
 
-    Those for which the segment has customers enough come first, the most promising ahead. A segment without any
+    Those for which there are customers, or stores, enough come first, the most promising ahead. A segment without any
     gets the one that comes nearest, if repeating the offer for up to ``_MOST_REPEATS`` plan periods would do.
     """
     segment = candidates.cells["segment_id"].to_numpy()
-    repeats = 2 * sizes / np.maximum(candidates.cells["segment_size"].to_numpy(dtype=np.float64), 1.0)
+    repeats = 2 * sizes / _units(candidates, best)[1]
     tested = np.full(len(best), NONE, dtype=np.int64)
     for number in np.unique(segment):
         cells = np.flatnonzero((segment == number) & (repeats <= _MOST_REPEATS))

@@ -21,8 +21,10 @@ class Case:
         values: Numbers of the offer spoken of, named as in response.effects.
         runner_up_margin: Expected margin of the next best offer.
         p_value: Adjusted p-value of the cell's best offer.
-        test_size: Customers per arm that a test needs; NaN: nothing to test.
+        test_size: Customers, or stores for a store-wide offer, per arm that a test needs; NaN: nothing to test.
         segment_size: Customers of the segment.
+        store_count: Stores in which they bought the category lately; 0 where none is known.
+        is_store_wide: The offer reaches everybody in a store.
         is_proven: The gain of the cell's best offer is proven.
         is_margin_assumed: The margin rate comes from the settings.
     """
@@ -34,8 +36,20 @@ class Case:
     p_value: float
     test_size: float
     segment_size: int
+    store_count: int
+    is_store_wide: bool
     is_proven: bool
     is_margin_assumed: bool
+
+    @property
+    def unit(self) -> str:
+        """What a test splits."""
+        return "stores" if self.is_store_wide else "customers"
+
+    @property
+    def unit_count(self) -> int:
+        """How many of them there are."""
+        return self.store_count if self.is_store_wide else self.segment_size
 
 
 @dataclass(frozen=True)
@@ -47,19 +61,23 @@ class Words:
 
     def promote(self, case: Case) -> list[str]:
         """Why an offer is promoted."""
-        return [self._effect(case), self._money(case), self._margin(case), *self._next(case), self._source(case)]
+        return [
+            self._effect(case),
+            self._money(case),
+            *self._holdout(case),
+            self._margin(case),
+            *self._next(case),
+            self._source(case),
+        ]
 
     def test(self, case: Case) -> list[str]:
         """Why an offer is worth a test."""
-        repeats = math.ceil(2 * case.test_size / max(case.segment_size, 1))
+        repeats = math.ceil(2 * case.test_size / max(case.unit_count, 1))
         periods = f", so it takes {repeats} plan periods, or more segments at once" if repeats > 1 else ""
-        size = (
-            f"A test that would settle it needs {case.test_size:,.0f} customers with the offer and as many without; "
-            f"the segment has {case.segment_size:,}{periods}."
-        )
         return [
             f"{case.offer_name} is promising but not proven{self._doubt(case)}.",
-            size,
+            f"A test that would settle it needs {self._arms(case)}{periods}.",
+            *self._holdout(case),
             self._effect(case),
             self._money(case),
             self._margin(case),
@@ -115,13 +133,26 @@ class Words:
 
     def _no_test(self, case: Case) -> str:
         if np.isnan(case.test_size):
+            if case.is_store_wide:
+                return (
+                    "What a test of it would take is not known: it would keep back whole stores, and too few are "
+                    "known in which the segment bought the category lately."
+                )
             return "What a test of it would take is not known: no customer bought the category lately."
-        if 2 * case.test_size > case.segment_size:
-            return (
-                f"A test would need {case.test_size:,.0f} customers with the offer and as many without; the segment "
-                f"has {case.segment_size:,}."
-            )
+        if 2 * case.test_size > case.unit_count:
+            return f"A test would need {self._arms(case)}."
         return f"Other offers promise more: {self.settings.max_tests_per_segment} tests are proposed per segment."
+
+    def _arms(self, case: Case) -> str:
+        place = "the segment bought the category in" if case.is_store_wide else "the segment has"
+        return f"{case.test_size:,.0f} {case.unit} with the offer and as many without; {place} {case.unit_count:,}"
+
+    def _holdout(self, case: Case) -> list[str]:
+        if not case.is_store_wide:
+            return []
+        return [
+            "Displays and mailers reach everybody in a store: keep back whole stores, drawn at random, not customers."
+        ]
 
     def _effect(self, case: Case) -> str:
         values = case.values

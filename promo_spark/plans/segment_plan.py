@@ -131,6 +131,8 @@ def _row(
         p_value=float(decisions.p_value[cell]),
         test_size=float(decisions.test_size[cell]),
         segment_size=int(head["segment_size"]),
+        store_count=0 if pd.isna(head["store_count"]) else int(head["store_count"]),
+        is_store_wide=spoken != NONE and brief.offers[spoken].is_store_wide,
         is_proven=bool(decisions.is_proven[cell]),
         is_margin_assumed=head["is_margin_assumed"] is not False,
     )
@@ -149,6 +151,7 @@ def _row(
         "end_date": brief.start_date + timedelta(days=7 * brief.settings.weeks - 1),
         "customer_count": int(head["segment_size"]),
         "holdout_rate": brief.settings.holdout_rate,
+        "holdout_unit": None if offered == NONE else "store" if case.is_store_wide else "customer",
         "margin_rate": values["margin_rate"],
         "is_margin_assumed": case.is_margin_assumed,
         "adjusted_p_value": case.p_value,
@@ -186,6 +189,7 @@ def _offered(offer: Offer, values: dict[str, float], case: Case, decision: str) 
     """Columns of a row that promotes an offer, or proposes a test of it (for which nothing is set aside)."""
     cost, base = values["cost_amount"], values["base_sales_amount"]
     is_promoted = decision == "promote"
+    size = None if is_promoted or np.isnan(case.test_size) else int(case.test_size)
     return {
         "offer_id": offer.offer_id,
         "mechanic": offer.mechanic,
@@ -207,7 +211,8 @@ def _offered(offer: Offer, values: dict[str, float], case: Case, decision: str) 
         "margin_high_amount": values["margin_high_amount"],
         "roi_rate": values["margin_amount"] / cost if cost > 0 else math.nan,
         "break_even_margin_rate": values["break_even_margin_rate"],
-        "test_customer_count": None if is_promoted or np.isnan(case.test_size) else int(case.test_size),
+        "test_customer_count": None if case.is_store_wide else size,
+        "test_store_count": size if case.is_store_wide else None,
     }
 
 

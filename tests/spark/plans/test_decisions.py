@@ -27,6 +27,8 @@ def candidate(segment: int, category: str, offer: str | None, **values: Any) -> 
         "offer_id": offer,
         "segment_size": 1000,
         "spend_sd_amount": 5.0,
+        "store_count": 40,
+        "store_change_sd_amount": 20.0,
         "line_amount": 2.0,
         "margin_rate": 0.3,
         "is_margin_assumed": True,
@@ -182,6 +184,49 @@ class TestTests:
         decisions = decided(rows)
         assert decisions.tested.tolist() == [0]
         assert np.isnan(decisions.p_value).all()
+
+
+class TestStoreWide:
+    SHOWN = (Offer(offer_id="a", name="a", mechanic="display", display_rate=0.1, channel="store"),)
+
+    def sized(self, **values: Any) -> Decisions:
+        row = candidate(0, "x", "a", selection_margin_amount=400.0, **TestTests.UNPROVEN, **values)
+        return decide(lay_out(pd.DataFrame([row]), self.SHOWN, ALL_TOLD), ALL_TOLD)
+
+    def test_a_display_is_tested_between_stores(self) -> None:
+        decisions = self.sized()
+        # 2 (1.645 + 0.842)^2 (0.3 * 20 / (400 / 40))^2 = 4.5
+        assert (decisions.test_size.tolist(), decisions.tested.tolist()) == ([5.0], [0])
+
+    def test_more_customers_do_not_make_up_for_too_few_stores(self) -> None:
+        # 2 (1.645 + 0.842)^2 (0.3 * 20 / (400 / 600))^2 = 1001.6
+        for count, store_count, tested in ((10**9, 40, 0), (10**9, 600, 0), (10, 600, 0)):
+            assert self.sized(segment_size=count, store_count=store_count).tested.tolist() == [tested]
+        assert self.sized(segment_size=10**9, store_change_sd_amount=900.0).tested.tolist() == [NONE]
+
+    @pytest.mark.parametrize("unknown", [None, float("nan")])
+    def test_without_known_stores_no_test_can_be_sized(self, unknown: float | None) -> None:
+        decisions = self.sized(store_count=unknown, store_change_sd_amount=unknown)
+        assert np.isnan(decisions.test_size).all()
+        assert decisions.tested.tolist() == [NONE]
+
+
+class TestSegmentShare:
+    ROWS = tuple(candidate(segment, category, "a") for segment in (0, 1, 2) for category in "wxyz")  # each costs 5
+
+    def spent(self, segments: int, rate: float) -> list[int]:
+        rows = [row for row in self.ROWS if row["segment_id"] < segments]
+        promoted = decided(rows, limits(budget_amount=20.0, segment_budget_rate=rate)).promoted.reshape(segments, 4)
+        return (promoted != NONE).sum(axis=1).tolist()
+
+    def test_a_single_segment_may_take_the_whole_budget(self) -> None:
+        assert self.spent(1, 0.5) == [4]
+
+    def test_of_two_neither_is_held_below_an_equal_share(self) -> None:
+        assert self.spent(2, 0.1) == [2, 2]
+
+    def test_of_more_none_takes_more_than_its_share(self) -> None:
+        assert max(self.spent(3, 0.5)) == 2
 
 
 class TestLayOut:

@@ -36,7 +36,7 @@ def candidates(effects: list[float], seed: int) -> pd.DataFrame:
     panel = pd.concat(rows).assign(margin_rate=0.4, is_margin_assumed=True, customer_count=200)
     valued = value_segment(panel, Trial((SHOWN, DEEP), SETTINGS.weeks, 400, SETTINGS.block_weeks, 0.9, seed))
     told = {"segment_size": 200, "segment_name": "all", "time_slot": "evening", "line_amount": 4.0}
-    return valued.assign(**told, spend_sd_amount=8.0, gbt_lift_rate=np.nan)
+    return valued.assign(**told, spend_sd_amount=8.0, store_count=40, store_change_sd_amount=5.0, gbt_lift_rate=np.nan)
 
 
 def planned(effects: list[float], seed: int = 0) -> pd.DataFrame:

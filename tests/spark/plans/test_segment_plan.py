@@ -69,7 +69,10 @@ LOSING: dict[str, Any] = {"selection_margin_amount": -9.0, "margin_amount": -8.0
 
 @pytest.fixture
 def plan(make_rows: MakeRows) -> Callable[..., dict[tuple[int, str], Row]]:
-    def made(effects: list[dict[str, Any]], **changes: Any) -> dict[tuple[int, str], Row]:
+    def made(
+        effects: list[dict[str, Any]], stores: dict[str, str] | None = None, **changes: Any
+    ) -> dict[tuple[int, str], Row]:
+        stores = {} if stores is None else stores
         members = [(f"c{k}", k // 4) for k in range(8)]
         slots = ["evening", "morning", "evening", "night"] * 2
         profiles = [
@@ -105,6 +108,7 @@ def plan(make_rows: MakeRows) -> Callable[..., dict[tuple[int, str], Row]]:
                     {
                         "customer_id": customer,
                         "product_id": item,
+                        "store_id": stores.get(customer),
                         "order_date": day,
                         "sales_amount": Decimal(amount),
                         "is_return": False,
@@ -137,7 +141,8 @@ class TestPromoted:
         assert (row.time_slot, row.customer_count, row.segment_name) == ("evening", 4, "segment 0")
         assert (row.runner_up_offer_id, row.display_rate if "display_rate" in row else 0.2) == ("off", 0.2)
         assert row.adjusted_p_value == pytest.approx(0.002)
-        assert row.test_customer_count is None
+        assert (row.holdout_unit, row.test_customer_count, row.test_store_count) == ("store", None, None)
+        assert "keep back whole stores" in " ".join(row.reasons)
 
     def test_its_money_adds_up_for_the_three_quarters_who_are_told(self, row: Row) -> None:
         told = 0.75
@@ -195,11 +200,26 @@ class TestOthers:
         row = plan([promising])[0, "x"]
         # told 3 of 4: 100 a customer against a deviation of 0.5 * 5.66
         assert (row.decision, row.offer_id, row.test_customer_count) == ("test", "off", 2)
+        assert (row.holdout_unit, row.test_store_count) == ("customer", None)
         assert row.budget_amount == 0.0
         small = plan([{**promising, "selection_margin_amount": 3.0}])[0, "x"]
         assert small.decision == "none"
         assert small.test_customer_count is None
         assert "A test would need" in " ".join(small.reasons)
+
+    def test_a_display_is_tested_by_keeping_back_stores(self, plan: Plan) -> None:
+        promising = effect(0, "x", SHOWN, selection_margin_amount=390.0, **UNPROVEN)
+        row = plan([promising], stores={"c0": "s0", "c1": "s1"})[0, "x"]
+        # s0 went from 0 to 12, s1 from 500 to 4: a deviation of 359.2; told 3 of 4 gain 400 * 0.75 (10 are fixed)
+        # in 2 * 0.75 stores: 2 (1.645 + 0.842)^2 (0.5 * 359.2 / 200)^2 = 9.97
+        assert (row.decision, row.offer_id, row.holdout_unit) == ("test", "shown", "store")
+        assert (row.test_store_count, row.test_customer_count) == (10, None)
+        told = " ".join(row.reasons)
+        assert "10 stores with the offer and as many without; the segment bought the category in 2" in told
+        assert "keep back whole stores" in told
+        unknown = plan([promising])[0, "x"]
+        assert (unknown.decision, unknown.test_store_count) == ("none", None)
+        assert "whole stores" in " ".join(unknown.reasons)
 
     def test_without_a_budget_a_proven_offer_has_to_wait(self, plan: Plan) -> None:
         row = plan([effect(0, "x", OFF)], budget_amount=0.0)[0, "x"]

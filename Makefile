@@ -2,10 +2,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test test-all lint types format bench bench-pipeline ui docs lock clean
+.PHONY: help setup setup-dev run test test-all lint types format bench bench-pipeline bench-topk ui docs lock clean
 
 VENV := $(or $(PROMO_SPARK_VENV),.venv)
 PYTHON := $(VENV)/bin/python
+PEERS := $(or $(PROMO_SPARK_PEERS),.venv-benchmarks)
+export PROMO_SPARK_PEERS_PYTHON := $(PEERS)/bin/python
 ENVIRONMENT := source scripts/environment.sh
 PORT ?= 5000
 # `make test ARGS="tests/unit -k calendar"`, `make run ARGS="--set as_of_date=2017-10-02"`
@@ -54,13 +56,23 @@ format: setup-dev
 	$(PYTHON) -m ruff format .
 
 ## benchmarks beside peers
-bench: setup-dev
+bench: setup-dev $(PEERS)/.ready
 	@$(ENVIRONMENT); ensure_java; ensure_local_address; \
 	for benchmark in benchmarks/*.py; do $(PYTHON) "$$benchmark"; done
 
 ## time and memory of the pipeline
 bench-pipeline: setup-dev
 	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) benchmarks/pipeline.py $(ARGS)
+
+## exact top-k lists on Spark beside peers
+bench-topk: setup-dev $(PEERS)/.ready
+	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) benchmarks/topk.py $(ARGS)
+
+# Peers have an environment of their own: what they need must not move the project's packages.
+$(PEERS)/.ready: benchmarks/requirements.txt | setup-dev
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.txt
+	@touch $@
 
 ## the MLflow UI on this machine only
 ui: setup

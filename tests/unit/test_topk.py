@@ -1,12 +1,15 @@
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from promo_spark.kernels.topk import NONE, PackedItems, recommend_block, row_blocks, select_top_k
+from promo_spark.kernels.packed_items import NONE, PackedItems
+from promo_spark.kernels.topk import EligibleSets, Tile, TopK, best_items, recommend_block, select_top_k
 
 FEW_VALUES = st.sampled_from([0.0, -0.0, 1.0, 2.0, -1.0, math.nan, math.inf, -math.inf])
 SMALL = hnp.arrays(np.float32, st.tuples(st.integers(0, 4), st.integers(0, 9)), elements=FEW_VALUES)
@@ -96,8 +99,152 @@ def test_an_item_without_a_sound_factor_is_never_recommended() -> None:
     assert lists.all_items.items.tolist() == [[2, 0, NONE]]
 
 
-@given(n_rows=st.integers(0, 50), n_items=st.integers(0, 50), block_scores=st.integers(1, 300))
-def test_blocks_cover_every_row_once_within_their_size(n_rows: int, n_items: int, block_scores: int) -> None:
-    blocks = list(row_blocks(n_rows, n_items, block_scores))
-    assert [row for block in blocks for row in range(block.start, block.stop)] == list(range(n_rows))
-    assert all((b.stop - b.start) * n_items <= max(block_scores, n_items) for b in blocks)
+NO_ITEMS = np.empty(0, dtype=np.int64)
+
+
+def pack(lists: list[np.ndarray]) -> PackedItems:
+    return PackedItems(np.cumsum([0, *map(len, lists)]), np.concatenate([NO_ITEMS, *lists]).astype(np.int64))
+
+
+def whole_numbers(random: np.random.Generator, n_rows: int, rank: int, largest: int) -> np.ndarray:
+    """Factors whose products are exact in float32 in any order of summation."""
+    return random.integers(-largest, largest + 1, size=(n_rows, rank)).astype(np.float32)
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> dict[str, Any]:
+    """Customers, items, what was seen and who may get what; many ties where factors are few."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n_customers, n_items = draw(st.integers(0, 9)), draw(st.sampled_from([0, 1, 2, 17, 150, 700]))
+    rank, largest = draw(st.sampled_from([(1, 0), (1, 1), (2, 3), (8, 50)]))
+    n_sets = draw(st.integers(0, 3))
+    rates = random.choice([0.0, 0.02, 0.5, 1.0], size=(n_customers + n_sets))
+    lists = [np.flatnonzero(random.random(n_items) < rate) for rate in rates]
+    return {
+        "customers": whole_numbers(random, n_customers, rank, largest),
+        "items": whole_numbers(random, n_items, rank, largest),
+        "seen": lists[:n_customers],
+        "sets": lists[n_customers:],
+        "set_of": random.integers(NONE, n_sets, size=n_customers),
+        "k": draw(st.sampled_from([1, 2, 20, 200])),
+    }
+
+
+def by_lexsort(problem: dict[str, Any], *, mask_seen: bool) -> list[list[int]]:
+    """The definition, one customer at a time."""
+    lists = []
+    for row, factors in enumerate(problem["customers"]):
+        scores = problem["items"].astype(np.float64) @ factors.astype(np.float64)
+        allowed = np.ones(len(scores), dtype=bool)
+        if problem["set_of"][row] != NONE:
+            allowed = np.isin(np.arange(len(scores)), problem["sets"][problem["set_of"][row]])
+        if mask_seen:
+            allowed[problem["seen"][row]] = False
+        order = [item for item in np.lexsort((np.arange(len(scores)), -scores)).tolist() if allowed[item]]
+        best = order[: problem["k"]]
+        lists.append(best + [NONE] * (problem["k"] - len(best)))
+    return lists
+
+
+def solve(problem: dict[str, Any], tile: Tile) -> tuple[TopK, TopK]:
+    eligible = EligibleSets(pack(problem["sets"]), problem["set_of"])
+    own, seen = (problem["customers"], problem["items"]), pack(problem["seen"])
+    lists = recommend_block(*own, seen, problem["k"], eligible=eligible, tile=tile)
+    alone = best_items(*own, problem["k"], eligible=eligible, tile=tile)
+    novel = best_items(*own, problem["k"], seen=seen, eligible=eligible, tile=tile)
+    assert np.array_equal(alone.items, lists.all_items.items)
+    assert np.array_equal(novel.items, lists.novel_items.items)
+    return alone, novel
+
+
+@settings(deadline=None, max_examples=60)
+@given(problem=problems(), tile=st.builds(Tile, st.integers(1, 12), st.integers(1, 800)))
+def test_masks_sets_and_tiles_agree_with_lexsort(problem: dict[str, Any], tile: Tile) -> None:
+    alone, novel = solve(problem, tile)
+    assert alone.items.tolist() == by_lexsort(problem, mask_seen=False)
+    assert novel.items.tolist() == by_lexsort(problem, mask_seen=True)
+    for row, (items, scores) in enumerate(zip(alone.items, alone.scores, strict=True)):
+        found = items != NONE
+        assert scores[found].tolist() == (problem["items"][items[found]] @ problem["customers"][row]).tolist()
+        assert np.isneginf(scores[~found]).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(problem=problems(), seed=st.integers(0, 2**32 - 1))
+def test_the_order_of_customers_changes_no_list(problem: dict[str, Any], seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(len(problem["customers"]))
+    shuffled = {
+        **problem,
+        "customers": problem["customers"][order],
+        "seen": [problem["seen"][row] for row in order],
+        "set_of": problem["set_of"][order],
+    }
+    for usual, other in zip(solve(problem, Tile()), solve(shuffled, Tile(3, 100)), strict=True):
+        assert np.array_equal(usual.items[order], other.items)
+        assert np.array_equal(usual.scores[order], other.scores)
+
+
+def test_tiles_change_scores_of_real_factors_by_rounding_only() -> None:
+    random = np.random.default_rng(3)
+    customers, items = (random.standard_normal((n, 64)).astype(np.float32) for n in (130, 3000))
+    usual = best_items(customers, items, 20)
+    exact = customers.astype(np.float64) @ items.T.astype(np.float64)
+    assert np.allclose(usual.scores, -np.sort(-exact, axis=1)[:, :20], rtol=1e-5, atol=0)
+    for tile in (Tile(1, 3000), Tile(7, 77), Tile(64, 1000)):
+        other = best_items(customers, items, 20, tile=tile)
+        assert np.allclose(usual.scores, other.scores, rtol=1e-5, atol=0)
+        assert np.allclose(np.take_along_axis(exact, other.items, axis=1), other.scores, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("n_items", [1, 5, 5000])
+def test_factors_of_zero_and_identical_items_give_the_first_items(n_items: int) -> None:
+    customers = np.array([[0, 0], [1, 2], [-1, 0]], dtype=np.float32)
+    best = best_items(customers, np.tile(np.array([[1, -0.5]], dtype=np.float32), (n_items, 1)), 4)
+    assert best.items.tolist() == [[i if i < n_items else NONE for i in range(4)]] * 3
+    assert best.scores[:, 0].tolist() == [0, 0, -1]
+
+
+def test_scores_that_are_not_finite_are_ranked_or_left_out() -> None:
+    items = np.array([[np.nan], [np.inf], [2], [-np.inf], [1]], dtype=np.float32)
+    best = best_items(np.array([[1], [np.nan], [0], [-1]], dtype=np.float32), items, 4)
+    assert best.items.tolist() == [[1, 2, 4, NONE], [NONE] * 4, [2, 4, NONE, NONE], [3, 4, 2, NONE]]
+    assert best.scores[0].tolist() == [np.inf, 2, 1, -np.inf]
+
+
+def test_one_customer_with_many_ties_leaves_the_others_exact() -> None:
+    random = np.random.default_rng(11)
+    customers, items = whole_numbers(random, 20, 4, 500), whole_numbers(random, 4000, 4, 500)
+    usual = best_items(customers, items, 10)
+    customers[7] = 0
+    best = best_items(customers, items, 10)
+    assert best.items[7].tolist() == list(range(10))
+    others = np.arange(20) != 7
+    assert np.array_equal(best.items[others], usual.items[others])
+
+
+def test_items_are_read_from_a_memory_map(tmp_path: Path) -> None:
+    items = whole_numbers(np.random.default_rng(2), 1000, 3, 40)
+    np.save(tmp_path / "items.npy", items)
+    mapped = np.load(tmp_path / "items.npy", mmap_mode="r")
+    expected = best_items(items[:30], items, 5)
+    assert np.array_equal(best_items(items[:30], mapped, 5, tile=Tile(8, 90)).items, expected.items)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"k": 0}, "at least 1"),
+        ({"items": np.ones((3, 4), dtype=np.float32)}, "2 factors, items 4"),
+        ({"seen": pack([np.array([3])])}, "from 0 to 2"),
+        ({"seen": pack([np.array([-1])])}, "from 0 to 2"),
+        ({"seen": pack([])}, "1 customers, but 0 lists"),
+        ({"eligible": EligibleSets(pack([]), np.array([0]))}, "no set 0"),
+        ({"eligible": EligibleSets(pack([]), NO_ITEMS)}, "but 0 have a set"),
+        ({"eligible": EligibleSets(pack([np.array([1, 0])]), np.array([0]))}, "ascending items from 0 to 2"),
+        ({"eligible": EligibleSets(pack([np.array([3])]), np.array([0]))}, "ascending items from 0 to 2"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changed: dict[str, Any], words: str) -> None:
+    ones = np.ones((3, 2), dtype=np.float32)
+    with pytest.raises(ValueError, match=words):
+        best_items(**{"customers": ones[:1], "items": ones, "k": 1, **changed})

@@ -105,7 +105,7 @@ def spark_als(folder: Path, users: int, k: int) -> None:
     say("done")
     if KEEP:
         lists = model.recommendForAllUsers(k).selectExpr(
-            "id AS customer_id", "posexplode(recommendations) AS (place, entry)"
+            "user AS customer_id", "posexplode(recommendations) AS (place, entry)"
         )
         keep(
             lists.selectExpr("customer_id", "place", "entry.item AS item", "entry.rating AS score"),

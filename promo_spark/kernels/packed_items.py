@@ -25,6 +25,13 @@ class PackedItems(NamedTuple):
         entries = np.repeat(starts - firsts, counts) + np.arange(counts.sum())
         return np.repeat(np.arange(len(rows)), counts), self.items[entries]
 
+    def check(self, n_rows: int, n_items: int) -> None:
+        """Raise ValueError unless there is a list for each row, of items from 0 to ``n_items - 1``."""
+        if len(self.offsets) != n_rows + 1:
+            raise ValueError(f"{n_rows} customers, but {len(self.offsets) - 1} lists of items")
+        if len(self.items) and not 0 <= self.items.min() <= self.items.max() < n_items:
+            raise ValueError(f"the lists must hold items from 0 to {n_items - 1}")
+
     def hold(self, items: Ints) -> NDArray[np.bool_]:
         """Whether each row's list holds the row's items, shape (n_rows, k); no list holds ``NONE``.
 

@@ -121,7 +121,7 @@ def best_items(
     """
     best = _Best(len(customers), k)
     if seen is not None:
-        _check_lists(seen, len(customers), len(items))
+        seen.check(len(customers), len(items))
     for scores in _score_tiles(customers, items, k, eligible, tile):
         if seen is not None:
             scores.mask(seen)
@@ -151,20 +151,13 @@ def recommend_block(
     ([[1, 2]], [[True, False]], [[2, 0]])
     """
     best, novel = _Best(len(customers), k), _Best(len(customers), k)
-    _check_lists(bought, len(customers), len(items))
+    bought.check(len(customers), len(items))
     for scores in _score_tiles(customers, items, k, eligible, tile):
         best.take_in(scores)
         scores.mask(bought)
         novel.take_in(scores)
     all_items = best.lists()
     return CustomerLists(all_items, bought.hold(all_items.items), novel.lists())
-
-
-def _check_lists(lists: PackedItems, n_customers: int, n_items: int) -> None:
-    if len(lists.offsets) != n_customers + 1:
-        raise ValueError(f"{n_customers} customers, but {len(lists.offsets) - 1} lists of items")
-    if len(lists.items) and not 0 <= lists.items.min() <= lists.items.max() < n_items:
-        raise ValueError(f"the lists must hold items from 0 to {n_items - 1}")
 
 
 class _Scores(NamedTuple):

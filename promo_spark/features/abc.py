@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from promo_spark.features.measures import share
+from promo_spark.features.measures import share, sum_amount
 
 _A_RATE, _B_RATE = 0.80, 0.95
 _NO_SALES = -64
@@ -24,7 +24,7 @@ def class_products(*, lines: DataFrame) -> DataFrame:
     Returns:
         One row per product: ``product_id``, ``sales_share_rate``, ``abc_class``.
     """
-    sales = lines.groupBy("product_id").agg(F.sum("sales_amount").alias("_sales"))
+    sales = lines.groupBy("product_id").agg(sum_amount(F.col("sales_amount")).alias("_sales"))
     sold = sales.withColumn("_sold", F.greatest(F.col("_sales"), F.lit(0)))
     banded = sold.withColumn("_band", F.when(F.col("_sold") > 0, F.floor(F.log2("_sold"))).otherwise(F.lit(_NO_SALES)))
     bands = banded.groupBy("_band").agg(F.sum("_sold").alias("_band_sold"), F.sum("_sales").alias("_band_sales"))

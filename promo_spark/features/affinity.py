@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from promo_spark.contracts.features import AFFINITY, DESCRIBED_LINES
 from promo_spark.contracts.step import produces
 from promo_spark.contracts.table import AS_OF_DATE
-from promo_spark.features.measures import money, share, when_sum
+from promo_spark.features.measures import money, share, sum_amount, when_sum
 
 
 @produces(AFFINITY, lines=DESCRIBED_LINES)
@@ -36,7 +36,7 @@ def build_affinity(*, lines: DataFrame, as_of_date: date) -> DataFrame:
         lines.where(F.col("customer_id").isNotNull())
         .groupBy("customer_id", "category")
         .agg(
-            money(F.sum("sales_amount")).alias("spend_amount"),
+            money(sum_amount(F.col("sales_amount"))).alias("spend_amount"),
             sold.alias("_bought_amount"),
             F.count_distinct(F.when(~F.col("is_return"), F.col("basket_id"))).alias("order_count"),
             F.max(F.when(~F.col("is_return"), F.col("order_date"))).alias("_last_date"),

@@ -8,7 +8,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from promo_spark.features.measures import exact_mean, share
+from promo_spark.features.measures import exact_mean, share, sum_amount
 
 # First hour of each slot; night runs from 22 over midnight to 04.
 _SLOTS = {"morning": (5, 11), "afternoon": (12, 16), "evening": (17, 21)}
@@ -34,7 +34,7 @@ def gather_baskets(*, lines: DataFrame) -> DataFrame:
             F.min(hour_number).alias("_hour_number"),
             F.max("is_recent").alias("is_recent"),
             F.count("*").alias("line_count"),
-            F.sum("sales_amount").alias("sales_amount"),
+            sum_amount(F.col("sales_amount")).alias("sales_amount"),
         )
         .groupBy("customer_id", "basket_id")
         .agg(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -10,6 +12,7 @@ from pyspark.sql import types as T
 from promo_spark.contracts.table import MONEY
 
 _EXACT = T.DecimalType(28, 10)
+_HUNDREDTH = Decimal("0.01")
 
 
 def exact(value: Expression) -> Expression:
@@ -37,9 +40,18 @@ def money(value: Expression) -> Expression:
     return F.coalesce(value, F.lit(0)).cast(MONEY)
 
 
-def when_sum(condition: Expression, value: Expression) -> Expression:
-    """Sum over the rows for which the condition holds; NULL when there are none."""
-    return F.sum(F.when(condition, value))
+def sum_amount(amount: Expression) -> Expression:
+    """Exact sum of amounts with two places, added up in whole hundredths.
+
+    Sums of decimals this wide make an object per row and take three times the CPU time.
+    """
+    hundredths = F.sum(F.round(amount.cast(T.DoubleType()) * 100).cast(T.LongType()))
+    return hundredths.cast(T.DecimalType(20, 0)) * F.lit(_HUNDREDTH)
+
+
+def when_sum(condition: Expression, amount: Expression) -> Expression:
+    """Sum of amounts over the rows for which the condition holds; NULL when there are none."""
+    return sum_amount(F.when(condition, amount))
 
 
 def has_rows(frame: DataFrame, name: str) -> DataFrame:

@@ -14,7 +14,7 @@ from promo_spark.contracts.silver import PRICES, PRODUCTS
 from promo_spark.contracts.step import produces
 from promo_spark.contracts.table import AS_OF_DATE
 from promo_spark.features.abc import class_products
-from promo_spark.features.measures import exact_sum, has_rows, money, share, when_sum
+from promo_spark.features.measures import exact_sum, has_rows, money, share, sum_amount, when_sum
 
 
 @produces(PRODUCT_FEATURES, lines=DESCRIBED_LINES, products=PRODUCTS, prices=PRICES)
@@ -62,13 +62,14 @@ def build_product_features(
 def _sales(lines: DataFrame, as_of_date: date) -> DataFrame:
     sales, bought = F.col("sales_amount"), ~F.col("is_return")
     priced = bought & (F.col("quantity") > 0)
+    units = F.sum(F.when(priced, F.col("quantity")))
     four_weeks = F.col("order_date") >= F.lit(as_of_date - timedelta(days=28))
     discounted = F.when(bought, (F.col("discount_amount") > 0).cast("int"))
     return lines.groupBy("product_id", "department", "category").agg(
-        F.coalesce(when_sum(priced, F.col("quantity")), F.lit(0)).cast("double").alias("units_count"),
-        money(F.sum(sales)).alias("sales_amount"),
+        F.coalesce(units, F.lit(0)).cast("double").alias("units_count"),
+        money(sum_amount(sales)).alias("sales_amount"),
         money(when_sum(four_weeks, sales)).alias("sales_28d_amount"),
-        share(when_sum(priced, sales), when_sum(priced, F.col("quantity"))).alias("paid_price_amount"),
+        share(when_sum(priced, sales), units).alias("paid_price_amount"),
         share(
             when_sum(bought, F.col("discount_amount")),
             when_sum(bought & F.col("discount_amount").isNotNull(), F.col("regular_amount")),
@@ -93,8 +94,8 @@ def _weekly_prices(lines: DataFrame) -> DataFrame:
     """Regular price, last price and spread of prices over the weeks in which a product was sold."""
     priced = lines.where(~F.col("is_return") & (F.col("quantity") > 0))
     weeks = priced.groupBy("product_id", "week_start_date").agg(
-        share(F.sum("sales_amount"), F.sum("quantity")).alias("_price"),
-        share(F.sum("regular_amount"), F.sum("quantity")).alias("_regular_price"),
+        share(sum_amount(F.col("sales_amount")), F.sum("quantity")).alias("_price"),
+        share(sum_amount(F.col("regular_amount")), F.sum("quantity")).alias("_regular_price"),
     )
     mean = exact_sum(F.col("_price")) / F.count("_price")
     mean_square = exact_sum(F.col("_price") * F.col("_price")) / F.count("_price")

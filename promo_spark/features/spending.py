@@ -8,7 +8,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from promo_spark.features.measures import money, share, when_sum
+from promo_spark.features.measures import money, share, sum_amount, when_sum
 
 _TREND_DAYS = 28
 
@@ -38,7 +38,7 @@ def summarise_spending(*, lines: DataFrame, as_of_date: date) -> DataFrame:
         lines.where(F.col("customer_id").isNotNull())
         .groupBy("customer_id")
         .agg(
-            money(F.sum(sales)).alias("spend_amount"),
+            money(sum_amount(sales)).alias("spend_amount"),
             money(when_sum(since(28), sales)).alias("spend_28d_amount"),
             money(when_sum(since(91), sales)).alias("spend_91d_amount"),
             money(when_sum(previous, sales)).alias("previous_28d_amount"),

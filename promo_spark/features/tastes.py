@@ -6,7 +6,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from promo_spark.features.measures import exact_sum, share, when_sum
+from promo_spark.features.measures import exact_sum, share, sum_amount, when_sum
 
 _TREE = ["department", "category"]
 
@@ -35,8 +35,8 @@ def _sum_by_category(bought: DataFrame) -> DataFrame:
         bought.where(F.col("customer_id").isNotNull())
         .groupBy("customer_id", *_TREE)
         .agg(
-            F.sum("sales_amount").alias("sales_amount"),
-            F.sum("discount_amount").alias("discount_amount"),
+            sum_amount(F.col("sales_amount")).alias("sales_amount"),
+            sum_amount(F.col("discount_amount")).alias("discount_amount"),
             when_sum(F.col("discount_amount").isNotNull(), F.col("regular_amount")).alias("regular_amount"),
         )
     )
@@ -44,7 +44,8 @@ def _sum_by_category(bought: DataFrame) -> DataFrame:
 
 def _category_depths(bought: DataFrame) -> DataFrame:
     known = bought.where(F.col("discount_amount").isNotNull())
-    return known.groupBy(*_TREE).agg(share(F.sum("discount_amount"), F.sum("regular_amount")).alias("_category_depth"))
+    depth = share(sum_amount(F.col("discount_amount")), sum_amount(F.col("regular_amount")))
+    return known.groupBy(*_TREE).agg(depth.alias("_category_depth"))
 
 
 def _departments(tastes: DataFrame, bought: DataFrame) -> DataFrame:

@@ -6,14 +6,24 @@ from promo_spark.contracts.table import Column, TableContract
 
 STAGE_RUNS = TableContract(
     name="audit.stage_runs",
-    grain="one row per stage that finished in a run",
-    key=("run_id", "stage"),
+    grain="one row when a stage is about to write, and one when it has finished",
+    key=("stage", "sequence"),
     columns=(
-        Column("run_id", T.StringType(), "Hash of code, contracts, settings, as_of_date and inputs"),
+        Column("sequence", T.LongType(), "Orders the rows: later ones are greater"),
+        Column("run_id", T.StringType(), "Hash of code, contracts, settings, as_of_date and inputs", required=True),
         Column("stage", T.StringType(), "Stage of the pipeline"),
-        Column("as_of_date", T.DateType(), "Day the run decides for", required=True),
-        Column("finished_at", T.TimestampType(), "When it finished, UTC", required=True),
+        Column("as_of_date", T.DateType(), "Day the stage worked for; NULL for ingest, which serves every day"),
+        Column("source", T.StringType(), "Whose data the warehouse holds: one source only", required=True),
+        Column("started_at", T.TimestampType(), "When it started, UTC", required=True),
+        Column("finished_at", T.TimestampType(), "When it finished, UTC; NULL in the row written before it writes"),
         Column("duration_seconds", T.DoubleType(), "Wall time", unit="seconds"),
+        Column("tables", T.ArrayType(T.StringType()), "Tables it may write", required=True),
+        Column(
+            "basis",
+            T.MapType(T.StringType(), T.StringType()),
+            "What decided its tables, by name: code, versions of bronze, settings of this stage and those before it",
+            required=True,
+        ),
         Column("rows_written", T.MapType(T.StringType(), T.LongType()), "Rows per table"),
         Column("rows_rejected", T.MapType(T.StringType(), T.LongType()), "Refused rows per table"),
         Column(

@@ -156,6 +156,11 @@ class FilesSource(Frozen):
     """A retailer's own files. Only ``order_lines`` is required."""
 
     kind: Literal["files"]
+    name: str = Field(
+        default="files",
+        pattern=r"^\S(.*\S)?$",
+        description="Which retailer; unless said, the name of the settings file that sets source.kind",
+    )
     time_zone: Zone
     tables: dict[str, TableMapping]
 
@@ -198,6 +203,11 @@ class SyntheticSource(Frozen):
 
 
 SourceSettings = Annotated[CompleteJourneySource | FilesSource | SyntheticSource, Field(discriminator="kind")]
+
+
+def source_name(source: CompleteJourneySource | FilesSource | SyntheticSource) -> str:
+    """What makes a source that source, whatever else is corrected or added: a warehouse holds only one."""
+    return f"{source.kind} {source.name}" if isinstance(source, FilesSource) else source.kind
 
 
 def mapping_faults(entity: str, mapping: TableMapping) -> list[str]:

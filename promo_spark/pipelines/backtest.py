@@ -82,4 +82,5 @@ PIPELINE = Pipeline(
     reads=(ORDER_LINES, PRODUCTS, PRICES, SEGMENT_CUSTOMERS, PLANNED_PRODUCTS, PANEL, RECOMMENDED_PRODUCTS),
     writes=(FORECAST_ACTUALS, BACKTESTS),
     run=run,
+    settings=("backtest", "recommend", "response.horizons_weeks", "seed"),
 )

@@ -180,4 +180,5 @@ PIPELINE = Pipeline(
     reads=(ORDER_LINES, PRODUCTS, PRICES, CUSTOMERS, PROMOTIONS, PROMOTION_PRODUCTS, ASSIGNMENTS, REDEMPTIONS),
     writes=FEATURES,
     run=run,
+    settings=("features", "source.time_zone"),
 )

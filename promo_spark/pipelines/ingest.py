@@ -4,7 +4,9 @@ Why a crash at any point does no harm, and a repeat changes nothing:
 
 - Identities and raw texts of faulty records are appended only where their keys are missing.
 - A table's new files enter bronze in one commit. A file is known by the hash of its content and of how
-  it is read, so it enters once. Before that commit nothing counts as loaded; after it, it does.
+  it is read, so it enters once. Before that commit nothing counts as loaded; after it, it does. The number
+  of records counted in the files is part of the commit: where another number arrived, the commit is undone,
+  at once or, after a crash, before anything else.
 - Silver takes the loads that bronze holds beyond the newest load in silver, in one merge by key. A
   crash before that merge leaves silver as it was, and the same loads are taken again; refusals,
   which are committed just before, are merged by record and end up the same.
@@ -46,7 +48,7 @@ from promo_spark.ingest.entities import (
     conform_redemptions,
 )
 from promo_spark.ingest.order_lines import conform_order_lines
-from promo_spark.pipelines.ingest_accounts import account_records, check_arrival, reconcile_sales, since
+from promo_spark.pipelines.ingest_accounts import account_records, reconcile_sales, since
 from promo_spark.pipelines.ingest_loads import Load, new_loads, offered_entities
 from promo_spark.runtime import Pipeline, Stage
 from promo_spark.runtime.inputs import reading
@@ -85,6 +87,9 @@ def run(stage: Stage) -> None:
     for silver in SILVER:
         if silver.entity not in offered:
             stage.limitation(f"no {silver.entity}: {_WITHOUT.get(silver.entity, 'it is done without')}.")
+    for silver in SILVER:
+        if stage.store.undo_wrong_append(bronze_of(silver)):
+            stage.progress(f"{bronze_of(silver).name}: a load cut short before was taken out, and is read again")
     key_file = ensure_key(stage.settings.places)
     with reading(f"source {stage.settings.source.kind}"):
         loads = new_loads(stage, key_file)
@@ -131,7 +136,7 @@ def _keep_identities(stage: Stage, loads: list[Load], key_file: str) -> None:
             .select(RAW_CUSTOMER_ID, pseudonym(F.col(RAW_CUSTOMER_ID), key_file).alias("customer_id"))
             .where(F.col("customer_id").isNotNull())
         )
-        _append_missing(stage, IDENTITY_CUSTOMERS, pairs.withColumn("key_version", version))
+        stage.append_missing(IDENTITY_CUSTOMERS, pairs.withColumn("key_version", version))
     faulty = [
         load.received.where(F.size("faults") > 0).select(
             F.lit(load.silver.entity).alias("entity"),
@@ -140,19 +145,15 @@ def _keep_identities(stage: Stage, loads: list[Load], key_file: str) -> None:
         for load in loads
     ]
     if faulty:
-        _append_missing(stage, REJECTED_RAW, reduce(DataFrame.unionByName, faulty))
-
-
-def _append_missing(stage: Stage, contract: TableContract, rows: DataFrame) -> None:
-    stage.record(contract, stage.store.append_missing(contract, rows))
+        stage.append_missing(REJECTED_RAW, reduce(DataFrame.unionByName, faulty))
 
 
 def _append_to_bronze(stage: Stage, load: Load) -> None:
-    """Append a table's new files in one commit, and check that every record arrived."""
+    """Append a table's new files in one commit; the store takes it back unless every counted record arrived."""
     bronze = bronze_of(load.silver)
     sequence = _newest(stage, bronze) + 1
-    written = stage.write(bronze, load.received.withColumn("ingest_sequence", F.lit(sequence).cast("int")))
-    check_arrival(bronze, load.counts, written.accepted)
+    numbered = load.received.withColumn("ingest_sequence", F.lit(sequence).cast("int"))
+    stage.write(bronze, numbered, expected=None if load.counts is None else sum(load.counts.values()))
 
 
 def _stand_in_products(stage: Stage) -> None:
@@ -212,7 +213,7 @@ def _newest(stage: Stage, contract: TableContract) -> int:
 def _keep_truth(stage: Stage, source: SyntheticSource, key_file: str) -> None:
     effects = true_effects(stage.spark, source)
     hidden = effects.withColumn("customer_id", pseudonym(F.col("customer_id"), key_file))
-    _append_missing(stage, TRUE_EFFECTS, hidden)
+    stage.append_missing(TRUE_EFFECTS, hidden)
 
 
 PIPELINE = Pipeline(

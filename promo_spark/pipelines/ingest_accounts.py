@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 
 from pyspark.sql import DataFrame
@@ -16,19 +15,6 @@ from promo_spark.runtime.store import Written
 
 _WORST = 3
 _FILES_SHOWN = 20
-
-
-def check_arrival(bronze: TableContract, counts: Mapping[str, int] | None, arrived: int) -> None:
-    """Refuse a load of which not every record that was counted in the files is in bronze.
-
-    Raises:
-        ContractError: Records are missing or too many.
-    """
-    if counts is not None and arrived != sum(counts.values()):
-        raise ContractError(
-            f"{bronze.name}: {sum(counts.values())} records were counted in the files and {arrived} arrived. "
-            "Did a file change while it was read? Move the table away and run again."
-        )
 
 
 def account_records(

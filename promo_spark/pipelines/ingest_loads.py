@@ -85,7 +85,7 @@ def offered_entities(stage: Stage) -> set[str]:
 
 def _file_load(stage: Stage, silver: TableContract, table: SourceTable, key_file: str) -> Load | None:
     source = stage.settings.source
-    how = _reading_fingerprint(table.mapping, source.model_dump(mode="json", exclude={"tables", "path"}))
+    how = _reading_fingerprint(table.mapping, source.model_dump(mode="json", exclude={"tables", "path", "name"}))
     listed = [replace(file, sha256=_combined(file, how)) for file in list_files(stage.spark, table.mapping)]
     files = _not_loaded(stage, silver, listed)
     if not files:

@@ -85,4 +85,5 @@ PIPELINE = Pipeline(
     reads=(EFFECTS, SEGMENT_PROFILES, SEGMENT_CUSTOMERS, CUSTOMER_FEATURES, PLANNED_PRODUCTS, ORDER_LINES),
     writes=(SEGMENT_PLAN,),
     run=run,
+    settings=("plan", "promotions", "currency"),
 )

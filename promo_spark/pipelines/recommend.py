@@ -71,4 +71,5 @@ PIPELINE = Pipeline(
     reads=(ORDER_LINES, PRODUCTS),
     writes=(FACTORS, RECOMMENDED_PRODUCTS),
     run=run,
+    settings=("recommend", "seed"),
 )

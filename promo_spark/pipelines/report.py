@@ -80,9 +80,12 @@ def _weekly_totals(forecasts: DataFrame) -> DataFrame:
 
 
 def _newest_runs(stage: Stage) -> DataFrame:
-    newest = Window.partitionBy("stage").orderBy(F.col("finished_at").desc())
-    runs = stage.read(STAGE_RUNS).where(F.col("as_of_date") == F.lit(stage.as_of_date))
-    return runs.withColumn("_place", F.row_number().over(newest)).where("_place = 1").orderBy("finished_at")
+    """The newest account of each stage that finished: for the date, and of ingest for every date."""
+    newest = Window.partitionBy("stage").orderBy(F.col("sequence").desc())
+    date = F.col("as_of_date")
+    runs = stage.read(STAGE_RUNS).where(date.isNull() | (date == F.lit(stage.as_of_date)))
+    finished = runs.where(F.col("finished_at").isNotNull())
+    return finished.withColumn("_place", F.row_number().over(newest)).where("_place = 1").orderBy("sequence")
 
 
 def _rejects(stage: Stage) -> pd.DataFrame:
@@ -117,4 +120,5 @@ PIPELINE = Pipeline(
     ),
     writes=(),
     run=run,
+    settings=("report", "source", "currency", "plan.budget_amount", "plan.interval_level"),
 )

@@ -19,6 +19,8 @@ from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.stage import Stage
 
 MODEL = "promotion_effect_{}"
+# What an effect depends on; a plan with another budget stands on the same effects.
+_OF_THE_PLAN = ("plan.weeks", "plan.bootstraps", "plan.block_weeks", "plan.interval_level")
 _FORECAST_COLUMNS = ("predicted_amount", "low_amount", "high_amount")
 
 
@@ -114,4 +116,5 @@ PIPELINE = Pipeline(
     reads=(ORDER_LINES, PRODUCTS, PRICES, PRODUCT_FEATURES, SEGMENT_CUSTOMERS),
     writes=(PLANNED_PRODUCTS, PANEL, EFFECTS),
     run=run,
+    settings=("response", "features", "promotions", "seed", *_OF_THE_PLAN),
 )

@@ -181,4 +181,5 @@ PIPELINE = Pipeline(
     reads=(CUSTOMER_FEATURES, AFFINITY),
     writes=SEGMENTS,
     run=run,
+    settings=("segments", "seed"),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -16,6 +17,7 @@ from promo_spark.runtime.places import joined
 
 _COMMIT = re.compile(r"^(\d{20})\.json$")
 _LOG = "_delta_log"
+_EXPECTED = "promo_spark.expected_rows"
 
 
 def newest_version(spark: SparkSession, table: str) -> int:
@@ -26,6 +28,25 @@ def newest_version(spark: SparkSession, table: str) -> int:
 
 def rows_written(spark: SparkSession, table: str, version: int) -> int:
     """Rows that the commit of a version wrote, by its own account."""
-    text = read_text(spark, joined(table, _LOG, f"{version:020d}.json"))
-    infos = (action["commitInfo"] for action in map(json.loads, text.splitlines()) if "commitInfo" in action)
+    infos = _commit_infos(spark, table, version)
     return sum(int(info.get("operationMetrics", {}).get("numOutputRows", 0)) for info in infos)
+
+
+def expected_rows_note(expected: int | None) -> str | None:
+    """The user metadata of a commit that must write so many rows; none where any number will do."""
+    return None if expected is None else json.dumps({_EXPECTED: expected})
+
+
+def has_wrong_rows(spark: SparkSession, table: str, version: int) -> bool:
+    """Whether the commit of a version wrote another number of rows than its own metadata expects."""
+    notes = [
+        info["userMetadata"]
+        for info in _commit_infos(spark, table, version)
+        if _EXPECTED in info.get("userMetadata", "")
+    ]
+    return any(json.loads(note)[_EXPECTED] != rows_written(spark, table, version) for note in notes)
+
+
+def _commit_infos(spark: SparkSession, table: str, version: int) -> list[dict[str, Any]]:
+    text = read_text(spark, joined(table, _LOG, f"{version:020d}.json"))
+    return [action["commitInfo"] for action in map(json.loads, text.splitlines()) if "commitInfo" in action]

@@ -23,6 +23,8 @@ class Pipeline:
         reads: Tables it may read.
         writes: Tables it may write.
         run: Does the work on a ``Stage``.
+        settings: Settings it may look at, sections or dotted names within them; ``as_of_date`` and those that
+            decide no result (places, tracking, spark) go without saying. An undated stage sees all.
         is_dated: Works for one as_of_date; ingest does not.
     """
 
@@ -31,6 +33,7 @@ class Pipeline:
     reads: tuple[TableContract, ...]
     writes: tuple[TableContract, ...]
     run: Callable[[Stage], None]
+    settings: tuple[str, ...] = ()
     is_dated: bool = True
 
 

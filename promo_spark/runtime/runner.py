@@ -7,16 +7,13 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
-from promo_spark.contracts.audit import STAGE_RUNS
 from promo_spark.contracts.settings import Settings
-from promo_spark.errors import SourceError
 from promo_spark.runtime import tracking
-from promo_spark.runtime.identity import run_identity
+from promo_spark.runtime.accounts import Accounts
+from promo_spark.runtime.identity import narrowed, present_basis, run_identity
 from promo_spark.runtime.lock import warehouse_lock
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.places import absolute
@@ -48,9 +45,10 @@ def run_stages(
 ) -> Outcome:
     """Run the stages under one lock, one session and one parent run in MLflow.
 
-    Undated stages (ingest) keep their own account of what they took in and are always entered. A
-    dated stage is skipped when the last to write its tables was the same ``run_id`` and nothing it reads was
-    written anew, so an interrupted run goes on after its last finished stage and a completed one does nothing.
+    Undated stages (ingest) know what they took in and are always entered. A dated stage is skipped when its
+    tables were written last, to the end, from the same code, source files and settings (its own and those of
+    the stages before it), and nothing it reads was written anew. So an interrupted run goes on after its last
+    finished stage and a completed one does nothing. A stage is refused where what it reads came from others.
 
     Args:
         pipelines: In order.
@@ -79,22 +77,21 @@ def run_stages(
 def _run_all(
     pipelines: tuple[Pipeline, ...], settings: Settings, spark: SparkSession, store: Store, *, force: bool
 ) -> Outcome:
+    accounts = Accounts(store, settings)
+    accounts.require_same_source()
     finished: list[str] = []
     skipped: list[str] = []
     run_id = ""
-    before = _newest_runs(store, settings.as_of_date)
-    made: set[str] = set()
     rewritten: set[str] = set()
     with tracking.parent_run(settings, settings_fingerprint(settings)) as parent:
         for pipeline in pipelines:
             run_id = run_identity(settings, store)
-            if pipeline.is_dated:
-                _require_inputs(pipeline, settings, store, made)
+            basis = accounts.basis_of(pipeline, present_basis(settings, store)) if pipeline.is_dated else {}
             is_stale = force or any(table.name in rewritten for table in pipeline.reads)
-            done = pipeline.is_dated and not is_stale and before.get(pipeline.name) == run_id
-            worked = not done and _run_stage(pipeline, settings, spark, store, run_id)
+            done = pipeline.is_dated and not is_stale and accounts.is_done(pipeline.name, basis)
+            stage = _Work(pipeline, settings, spark, store, accounts, run_id, basis)
+            worked = not done and stage.run()
             (finished if worked else skipped).append(pipeline.name)
-            made.update(table.name for table in pipeline.writes)
             rewritten.update(table.name for table in pipeline.writes if worked and pipeline.is_dated)
             if not worked:
                 _LOG.info("%s: nothing to do, finished before with the same inputs and settings", pipeline.name)
@@ -104,63 +101,37 @@ def _run_all(
     return Outcome(settings, store, run_id, tuple(finished), tuple(skipped))
 
 
-def _run_stage(pipeline: Pipeline, settings: Settings, spark: SparkSession, store: Store, run_id: str) -> bool:
-    """Run one stage; False where an undated stage found nothing new."""
-    started = time.monotonic()
-    _LOG.info("%s: %s", pipeline.name, pipeline.summary)
-    spark.sparkContext.setJobDescription(pipeline.name)
-    with tracking.stage_run(pipeline.name, run_id, settings.tracking.experiment) as tracker:
-        stage = Stage(pipeline, settings, spark, store, tracker, run_id)
-        pipeline.run(stage)
-        seconds = time.monotonic() - started
-        if not pipeline.is_dated and not stage.written:
-            tracker.abandon()
-            return False
-        tracker.tables(stage.versions, stage.limitations)
-        stage.metrics({"duration_seconds": seconds})
-        account = run_identity(settings, store) if not pipeline.is_dated else run_id
-        _record(stage, store, account, seconds)
-    spark.catalog.clearCache()
-    _LOG.info("%s: finished in %.1f s", pipeline.name, seconds)
-    return True
+@dataclass(frozen=True)
+class _Work:
+    """One stage about to run, and what it needs."""
 
+    pipeline: Pipeline
+    settings: Settings
+    spark: SparkSession
+    store: Store
+    accounts: Accounts
+    run_id: str
+    basis: dict[str, str]
 
-def _record(stage: Stage, store: Store, run_id: str, seconds: float) -> None:
-    row = {
-        "run_id": run_id,
-        "stage": stage.pipeline.name,
-        "as_of_date": stage.as_of_date,
-        "finished_at": datetime.now(UTC),
-        "duration_seconds": seconds,
-        "rows_written": {name: written.accepted for name, written in stage.written.items()},
-        "rows_rejected": {name: written.rejected for name, written in stage.written.items()},
-        "table_versions": dict(stage.versions),
-        "limitations": list(stage.limitations),
-        "metrics": {name: float(value) for name, value in stage.figures.items()},
-    }
-    frame = stage.spark.createDataFrame(
-        [tuple(row[name] for name in STAGE_RUNS.column_names)], STAGE_RUNS.schema(all_nullable=True)
-    )
-    store.write(STAGE_RUNS, frame)
-
-
-def _newest_runs(store: Store, as_of_date: date) -> dict[str, str]:
-    """Per stage, the run that wrote the date's tables last: an older run's are no longer there."""
-    runs = store.read(STAGE_RUNS).where(F.col("as_of_date") == F.lit(as_of_date))
-    newest = runs.groupBy("stage").agg(F.max_by("run_id", "finished_at").alias("run_id"))
-    return {row.stage: row.run_id for row in newest.collect()}
-
-
-def _require_inputs(pipeline: Pipeline, settings: Settings, store: Store, made: set[str]) -> None:
-    """Refuse a stage that was called before those it stands on ran for the date; ``made`` needs no look."""
-    inputs = [table for table in pipeline.reads if table not in pipeline.writes]
-    dated = [table for table in inputs if table.mode == "dated"]
-    if any(table.name in made for table in dated or inputs):
-        return
-    found = any(not store.read(table, settings.as_of_date).isEmpty() for table in dated) if dated else None
-    if found is False or not any(store.exists(table) for table in inputs):
-        raise SourceError(
-            f"stage {pipeline.name} finds none of its inputs ({', '.join(t.name for t in dated or inputs)}) "
-            f"for {settings.as_of_date} in {settings.places.warehouse}. "
-            "Run jobs/pipeline.py, or the stages before it, first."
-        )
+    def run(self) -> bool:
+        """Run the stage; False where an undated stage found nothing new."""
+        pipeline, store = self.pipeline, self.store
+        started = time.monotonic()
+        _LOG.info("%s: %s", pipeline.name, pipeline.summary)
+        self.spark.sparkContext.setJobDescription(pipeline.name)
+        with tracking.stage_run(pipeline.name, self.run_id, self.settings.tracking.experiment) as tracker:
+            entry = self.accounts.entry(pipeline, self.run_id, self.basis)
+            seen = narrowed(self.settings, pipeline.settings) if pipeline.is_dated else self.settings
+            stage = Stage(pipeline, seen, self.spark, store, tracker, self.run_id, before_write=entry.begin)
+            pipeline.run(stage)
+            seconds = time.monotonic() - started
+            is_told = self.accounts.is_told(pipeline.name, stage.limitations)
+            if not pipeline.is_dated and not stage.written and is_told:
+                tracker.abandon()
+                return False
+            tracker.tables(stage.versions, stage.limitations)
+            stage.metrics({"duration_seconds": seconds})
+            entry.finish(stage, self.run_id if pipeline.is_dated else run_identity(self.settings, store), seconds)
+        self.spark.catalog.clearCache()
+        _LOG.info("%s: finished in %.1f s", pipeline.name, seconds)
+        return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from pydantic import BaseModel, ValidationError
 from promo_spark.contracts.settings import Settings
 from promo_spark.errors import SettingsError
 
-_NOT_IDENTITY = {"places", "tracking", "spark"}
+NOT_IDENTITY = {"places", "tracking", "spark"}
 Tree = dict[str, Any]
+_TYPE = re.compile(r"^(str|int|float|bool|tuple\[.*)$")
+_SOURCE_KINDS = {"complete_journey", "files", "synthetic"}
+_SHOWN = 60
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -36,6 +40,7 @@ def load_settings(configs: Iterable[Path], overrides: Iterable[str] = ()) -> Set
     """Resolve settings from files, later ones winning, and ``key=value`` overrides, which win over all.
 
     A file may name others under ``include``, relative to itself; what it says itself wins over them.
+    Files without a ``source.name`` are called as the settings file that says ``source.kind``.
     ``plan.promotions_file`` is looked for beside the file that names it, else beside the first config.
 
     Args:
@@ -53,12 +58,13 @@ def load_settings(configs: Iterable[Path], overrides: Iterable[str] = ()) -> Set
     for override in overrides:
         _apply_override(tree, origins, override)
     _add_promotions(tree, origins, configs)
+    _name_source(tree, origins)
     return _validated(tree, origins)
 
 
 def settings_fingerprint(settings: Settings) -> str:
     """Hash of the settings that decide results: places, tracking and Spark's own tuning do not."""
-    content = settings.model_dump(mode="json", exclude=_NOT_IDENTITY)
+    content = settings.model_dump(mode="json", exclude=NOT_IDENTITY)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -147,11 +153,18 @@ def _add_promotions(tree: Tree, origins: dict[str, str], configs: list[Path]) ->
         origins[key] = str(path)
 
 
+def _name_source(tree: Tree, origins: Mapping[str, str]) -> None:
+    source, origin = tree.get("source"), origins.get("source.kind", "--set")
+    if isinstance(source, dict) and source.get("kind") == "files" and origin != "--set":
+        source.setdefault("name", Path(origin).stem)
+
+
 def _validated(tree: Tree, origins: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate_json(json.dumps(tree, default=str), strict=True)
     except ValidationError as fault:
-        faults = [_describe(error, origins) for error in fault.errors(include_url=False)]
+        # Where one of several types will do, pydantic tells a fault for each.
+        faults = list(dict.fromkeys(_describe(error, origins) for error in fault.errors(include_url=False)))
     except TypeError as fault:
         faults = [str(fault)]
     raise SettingsError(f"{len(faults)} fault(s) in the settings:\n" + "\n".join(f"  - {line}" for line in faults))
@@ -159,6 +172,9 @@ def _validated(tree: Tree, origins: Mapping[str, str]) -> Settings:
 
 def _describe(error: Mapping[str, Any], origins: Mapping[str, str]) -> str:
     parts = [str(part) for part in error["loc"]]
+    branch = parts.pop() if len(parts) > 1 and _TYPE.match(parts[-1]) else ""
+    if parts[:1] == ["source"] and len(parts) > 1 and parts[1] in _SOURCE_KINDS:
+        del parts[1]
     key = ".".join(parts)
     known = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
     origin = next((origins[name] for name in known if name in origins), "no file sets it")
@@ -168,9 +184,18 @@ def _describe(error: Mapping[str, Any], origins: Mapping[str, str]) -> str:
         message = "unknown setting" + (f"; did you mean {near[0]}?" if near else "")
     elif error["type"] == "missing":
         message = "required, but not set"
+    elif branch:
+        message = f"takes a text, a number or true/false{_hint(parts, error['input'])}"
     elif "input" in error and not isinstance(error["input"], dict | list):
         message = f"{message}, got {error['input']!r}"
     return f"{origin}: {key or '(top level)'}: {message}"
+
+
+def _hint(parts: list[str], given: object) -> str:
+    if parts[0] == "spark" and isinstance(given, dict):
+        return "; write Spark's own key with its dots on one line, for instance spark.sql.shuffle.partitions: 8"
+    shown = json.dumps(given, default=str)
+    return f", got {shown if len(shown) <= _SHOWN else f'{shown[:_SHOWN]}…'}"
 
 
 def _names_beside(parts: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -31,7 +31,7 @@ class Stage:
 
     Attributes:
         pipeline: What runs.
-        settings: Resolved settings of the run.
+        settings: Resolved settings of the run; a dated stage sees those its pipeline declares.
         spark: Session.
         store: The door to the tables; pipelines use ``read`` and ``write`` below.
         tracker: The stage's MLflow run.
@@ -39,6 +39,8 @@ class Stage:
         limitations: What the data did not support, in words.
         written: What was written, per table.
         versions: Delta versions of the tables read or written.
+        figures: Aggregate figures logged.
+        before_write: Called before whatever the stage leaves behind; more often than once does no harm.
     """
 
     pipeline: Pipeline
@@ -51,6 +53,7 @@ class Stage:
     written: dict[str, Written] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
+    before_write: Callable[[], None] = lambda: None
 
     @property
     def as_of_date(self) -> date:
@@ -67,14 +70,26 @@ class Stage:
         """Whether a declared table holds any rows (at the as_of_date)."""
         return not self.read(contract).isEmpty()
 
-    def write(self, contract: TableContract, frame: DataFrame) -> Written:
-        """Write a declared table through the gate and count what was accepted and refused."""
+    def write(self, contract: TableContract, frame: DataFrame, *, expected: int | None = None) -> Written:
+        """Write a declared table through the gate and count what was accepted and refused.
+
+        Args:
+            contract: The table.
+            frame: Its rows.
+            expected: How many must arrive in an appended table, where that is known.
+        """
         self._declared(contract, self.pipeline.writes, "write")
         dated = self.as_of_date if contract.mode == "dated" else None
-        return self.record(contract, self.store.write(contract, frame, as_of_date=dated))
+        self.before_write()
+        return self._record(contract, self.store.write(contract, frame, as_of_date=dated, expected=expected))
 
-    def record(self, contract: TableContract, written: Written) -> Written:
-        """Keep the account of a write."""
+    def append_missing(self, contract: TableContract, rows: DataFrame) -> Written:
+        """Append to a declared table the rows whose key it does not hold yet, and count them."""
+        self._declared(contract, self.pipeline.writes, "write")
+        self.before_write()
+        return self._record(contract, self.store.append_missing(contract, rows))
+
+    def _record(self, contract: TableContract, written: Written) -> Written:
         before = self.written.get(contract.name, Written(0, 0, -1))
         self.written[contract.name] = Written(
             before.accepted + written.accepted, before.rejected + written.rejected, written.version
@@ -115,6 +130,7 @@ class Stage:
             sample: Rows of its input columns, for the signature.
             output: The columns it adds, for the signature.
         """
+        self.before_write()
         model.write().overwrite().save(self._model_path(name))
         self.tracker.model(name, model, sample, output)
 
@@ -134,6 +150,7 @@ class Stage:
     def write_report(self, html: str) -> str:
         """Keep the page at ``<warehouse>/reports/<as_of_date>/index.html`` and in MLflow; return its place."""
         place = joined(self.settings.places.warehouse, "reports", self.as_of_date.isoformat(), "index.html")
+        self.before_write()
         write_text(self.spark, place, html)
         self.tracker.page("report/index.html", html)
         return place

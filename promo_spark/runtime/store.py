@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -13,7 +13,6 @@ from datetime import date
 import delta.exceptions.captured  # noqa: F401  (makes Delta's own errors arrive as Python exceptions)
 from delta.tables import DeltaTable
 from pyspark import StorageLevel
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -29,9 +28,10 @@ from promo_spark.contracts.gate import (
     suspect_rows,
 )
 from promo_spark.contracts.table import AS_OF_DATE, TableContract, rejected_of
-from promo_spark.errors import ContractError, StorageError
-from promo_spark.runtime.delta_log import newest_version, rows_written
+from promo_spark.errors import ContractError
+from promo_spark.runtime.delta_log import expected_rows_note, has_wrong_rows, newest_version, rows_written
 from promo_spark.runtime.places import joined
+from promo_spark.runtime.storage_faults import named_faults, other_contract
 
 _LOG = logging.getLogger(__name__)
 _CONTRACT_PROPERTY = "promo_spark.contract"
@@ -90,28 +90,52 @@ class Store:
         Args:
             contract: The table.
             as_of_date: Only this date's rows, for dated tables.
+
+        Raises:
+            StorageError: The table lacks columns that its contract has by now.
         """
         if not self.exists(contract):
             return self._spark.createDataFrame([], contract.schema(all_nullable=True))
-        frame = self._spark.read.format("delta").load(self.path(contract)).select(*contract.column_names)
+        stored = self._spark.read.format("delta").load(self.path(contract))
+        if not set(contract.column_names) <= set(stored.columns):
+            raise other_contract(contract, self.path(contract))
+        frame = stored.select(*contract.column_names)
         return frame if as_of_date is None else frame.where(F.col(AS_OF_DATE) == F.lit(as_of_date))
 
-    def write(self, contract: TableContract, frame: DataFrame, *, as_of_date: date | None = None) -> Written:
+    def write(
+        self,
+        contract: TableContract,
+        frame: DataFrame,
+        *,
+        as_of_date: date | None = None,
+        expected: int | None = None,
+    ) -> Written:
         """Check rows against their contract and commit them in the table's own way.
 
         Dated tables replace the date's rows; merged ones keep the newest row per key; appended ones
         grow. Refused rows go to ``<table>_rejected`` first, so that a crash between the two commits
         leaves the load unfinished rather than the refusals lost.
 
+        Args:
+            contract: The table.
+            frame: Rows in its columns.
+            as_of_date: Their date, for dated tables.
+            expected: How many rows must arrive in an appended table; if others do, they are taken out again,
+                by ``undo_wrong_append`` where a crash came between.
+
         Raises:
             ContractError: A dated or appended table got two rows with one key, rows of another date,
-                or an appended table a row that breaks its contract.
+                an appended table a row that breaks its contract, or another number of rows than expected.
             StorageError: The warehouse cannot be written.
         """
-        writers = {"dated": self._write_dated, "merged": self._write_merged, "appended": self._write_appended}
-        with _named_faults(contract, self.path(contract)):
+        with named_faults(contract, self.path(contract)):
             self._create(contract)
-            accepted, rejected = writers[contract.mode](contract, frame, as_of_date)
+            if contract.mode == "dated":
+                accepted, rejected = self._write_dated(contract, frame, as_of_date)
+            elif contract.mode == "merged":
+                accepted, rejected = self._write_merged(contract, frame)
+            else:
+                accepted, rejected = self._write_appended(contract, frame, expected), 0
             return Written(accepted, rejected, self.version(contract))
 
     def _create(self, contract: TableContract) -> None:
@@ -137,10 +161,7 @@ class Store:
     def _same_contract(self, contract: TableContract, path: str) -> None:
         properties = DeltaTable.forPath(self._spark, path).detail().select("properties").collect()[0][0]
         if properties.get(_CONTRACT_PROPERTY) != contract_fingerprint(contract):
-            raise StorageError(
-                f"{contract.name} at {path} was made under another version of its contract. "
-                "Use another warehouse (places.warehouse), or move the old one away and run again."
-            )
+            raise other_contract(contract, path)
 
     def _write_dated(self, contract: TableContract, frame: DataFrame, as_of_date: date | None) -> tuple[int, int]:
         if as_of_date is None:
@@ -168,7 +189,7 @@ class Store:
             self._commit(contract, accepted_rows(judged, contract), where)
         return total - rejected, rejected
 
-    def _write_merged(self, contract: TableContract, frame: DataFrame, _: date | None) -> tuple[int, int]:
+    def _write_merged(self, contract: TableContract, frame: DataFrame) -> tuple[int, int]:
         judged = judge_rows(frame, contract)
         with _persisted(repeated_keys(judged, contract)) as repeats:
             repeats.count()  # once for all: its rows come from a shuffle of every key
@@ -183,18 +204,46 @@ class Store:
                 kept = clear_rows(judged, contract, repeats).unionByName(settled.where(F.size(REASONS) == 0))
                 return self._bring(contract, accepted_rows(kept, contract)), rejected
 
-    def _write_appended(self, contract: TableContract, frame: DataFrame, _: date | None) -> tuple[int, int]:
+    def _write_appended(self, contract: TableContract, frame: DataFrame, expected: int | None) -> int:
         before = self.version(contract)
-        self._commit(contract, frame.select(*contract.column_names), None)
-        return self._rows_since(contract, before), 0
+        # What is expected is committed with the rows: whoever comes after a crash can tell too.
+        self._commit(contract, frame.select(*contract.column_names), None, note=expected_rows_note(expected))
+        arrived = self._rows_since(contract, before)
+        if expected is not None and self.undo_wrong_append(contract):
+            raise ContractError(
+                f"{contract.name}: {expected} records were counted in the files and {arrived} arrived; they were taken "
+                "out again. Did a file change while it was read? Run again once it is whole."
+            )
+        return arrived
+
+    def undo_wrong_append(self, contract: TableContract) -> bool:
+        """Take the last append out again where it brought another number of rows than was expected.
+
+        Returns:
+            Whether there was something to undo.
+        """
+        newest = self.version(contract)
+        if newest < 1 or not has_wrong_rows(self._spark, self.path(contract), newest):
+            return False
+        DeltaTable.forPath(self._spark, self.path(contract)).restoreToVersion(newest - 1)
+        return True
+
+    def write_row(self, contract: TableContract, row: Mapping[str, object]) -> Written:
+        """Append one row; columns not given are NULL."""
+        values = tuple(row.get(name) for name in contract.column_names)
+        return self.write(contract, self._spark.createDataFrame([values], contract.schema(all_nullable=True)))
 
     def append_missing(self, contract: TableContract, frame: DataFrame) -> Written:
         """Append the rows whose key the table does not hold yet."""
         known = self.read(contract).select(*contract.key)
         return self.write(contract, frame.join(known, list(contract.key), "left_anti"))
 
-    def _commit(self, contract: TableContract, frame: DataFrame, replace_where: str | None) -> None:
+    def _commit(
+        self, contract: TableContract, frame: DataFrame, replace_where: str | None, note: str | None = None
+    ) -> None:
         writer = frame.write.format("delta")
+        if note is not None:
+            writer = writer.option("userMetadata", note)
         if replace_where is None:
             writer.mode("append").save(self.path(contract))
         else:
@@ -236,20 +285,3 @@ def _persisted(frame: DataFrame) -> Iterator[DataFrame]:
         yield kept
     finally:
         kept.unpersist()
-
-
-@contextmanager
-def _named_faults(contract: TableContract, path: str) -> Iterator[None]:
-    """Turn a storage fault into one message that names the table and the place."""
-    try:
-        yield
-    except PySparkException as fault:
-        text = str(fault)
-        if any(
-            sign in text for sign in ("Permission denied", "Mkdirs failed", "Read-only file system", "No space left")
-        ):
-            raise StorageError(
-                f"{contract.name} cannot be written at {path}: {text.splitlines()[0]}. "
-                "Check that the folder exists, is writable and has room (setting places.warehouse)."
-            ) from fault
-        raise

@@ -89,7 +89,7 @@ def test_wrong_settings_are_told_together(place: Place) -> None:
 
 
 def test_a_stage_called_too_early_says_so(place: Place) -> None:
-    refused(place.run("plan"), "stage plan finds none of its inputs", "jobs/pipeline.py")
+    refused(place.run("plan"), "stage plan does not find its inputs", "jobs/pipeline.py")
 
 
 def test_help_and_dry_run_teach(place: Place) -> None:

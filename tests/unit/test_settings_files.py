@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from promo_spark.contracts.settings import Settings
-from promo_spark.contracts.source_settings import FilesSource
+from promo_spark.contracts.source_settings import FilesSource, source_name
 from promo_spark.errors import SettingsError
 from promo_spark.runtime.settings import load_settings, settings_fingerprint
 
@@ -133,3 +133,50 @@ source:
 def test_a_key_of_spark_keeps_its_dots(conf: Path) -> None:
     settings = load(conf, BASE, "spark.spark.sql.shuffle.partitions=3")
     assert settings.spark == {"spark.sql.shuffle.partitions": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "told"),
+    [
+        ("", ["spark.spark.a.b=[1]"], "--set: spark.spark.a.b: takes a text, a number or true/false, got [1]"),
+        ("", ["spark.spark.a.b=null"], "--set: spark.spark.a.b: takes a text, a number or true/false, got null"),
+        ("spark: {spark.a: [1, 2]}", [], "own.yaml: spark.spark.a: takes a text, a number or true/false, got [1, 2]"),
+        (
+            "spark: {spark: {sql: {shuffle: 8}}}",
+            [],
+            "own.yaml: spark.spark: takes a text, a number or true/false; write Spark's own key with its dots on one",
+        ),
+    ],
+)
+def test_wrong_values_of_spark_are_told_once(conf: Path, text: str, overrides: list[str], told: str) -> None:
+    with pytest.raises(SettingsError) as fault:
+        load(conf, f"include: base.yaml\n{text}\n", *overrides)
+    assert "1 fault(s)" in str(fault.value)
+    assert told in str(fault.value)
+
+
+def test_wrong_constants_of_a_source_name_file_and_key(conf: Path) -> None:
+    text = SHOP.replace("basket_id: t", "basket_id: {constant: [1]}")
+    with pytest.raises(SettingsError) as fault:
+        load(conf, text)
+    key = "source.tables.order_lines.columns.basket_id.constant"
+    assert f"own.yaml: {key}: takes a text, a number or true/false, got [1]" in str(fault.value)
+
+
+SHOP = """
+as_of_date: 2024-01-01
+source:
+  kind: files
+  time_zone: UTC
+  tables:
+    order_lines:
+      {format: csv, path: x, columns: {basket_id: t, product_id: p, ordered_at: w, quantity: q, sales_amount: a}}
+"""
+
+
+def test_files_are_called_as_their_settings_file_unless_they_have_a_name(conf: Path) -> None:
+    (conf / "shop.yaml").write_text(SHOP)
+    assert source_name(load(conf, "include: shop.yaml\nsource: {time_zone: Europe/Paris}\n").source) == "files shop"
+    assert source_name(load(conf, SHOP).source) == "files own"
+    assert source_name(load(conf, SHOP, "source.name=north").source) == "files north"
+    assert source_name(load(conf, "include: base.yaml\n").source) == "synthetic"

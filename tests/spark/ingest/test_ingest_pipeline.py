@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -17,8 +17,9 @@ from promo_spark.contracts.settings import Settings
 from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
 from promo_spark.contracts.table import TableContract, bronze_of, rejected_of
 from promo_spark.contracts.truth import TRUE_EFFECTS
-from promo_spark.errors import SourceError
+from promo_spark.errors import ContractError, SourceError
 from promo_spark.pipelines import ingest
+from promo_spark.pipelines.ingest_loads import Load, new_loads
 from promo_spark.runtime.stage import Stage
 from promo_spark.runtime.store import Store
 
@@ -214,6 +215,34 @@ def test_a_crash_anywhere_then_a_run_is_as_if_nothing_happened(
     assert [row.source_ordinal for row in shop.rows(rejected_of(ORDER_LINES), "source_ordinal")] == [6, 7, 8]
     assert len(shop.rows(REJECTED_RAW, "source_ordinal")) == 3
     assert len(shop.rows(IDENTITY_CUSTOMERS, "raw_customer_id")) == 2
+    assert shop.run().written == {}
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["told", "killed after the commit"])
+def test_records_that_did_not_arrive_are_read_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, *, is_killed: bool
+) -> None:
+    shop.export("a.csv", FIRST)
+    shop.run()
+    shop.export("b.csv", "1007;1;05/01/2024 10:00;88412;A-17;1;1,00;N\n1008;1;05/01/2024 10:00;7;A-17;1;1,00;N\n")
+
+    def one_short(*given: Any) -> list[Load]:
+        return [replace(load, counts={"b.csv": 3}) for load in new_loads(*given)]
+
+    def crash(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest, "new_loads", one_short)
+        if is_killed:
+            patch.setattr(Store, "_rows_since", crash)
+        with pytest.raises(KeyboardInterrupt if is_killed else ContractError):
+            shop.run()
+    assert len(shop.rows(ORDER_LINES, "source_ordinal")) == 4
+    assert len(shop.rows(bronze_of(ORDER_LINES), "source_ordinal")) == (9 if is_killed else 7)
+    assert shop.run().written[bronze_of(ORDER_LINES).name].accepted == 2
+    assert len(shop.rows(bronze_of(ORDER_LINES), "source_ordinal")) == 9
+    assert len(shop.rows(ORDER_LINES, "source_ordinal")) == 6
     assert shop.run().written == {}
 
 

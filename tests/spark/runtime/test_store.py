@@ -124,3 +124,17 @@ def test_a_table_of_another_contract_is_refused(store: Store, make_rows: MakeRow
 def test_a_table_that_does_not_exist_reads_as_empty(store: Store) -> None:
     assert store.read(PRODUCTS).isEmpty()
     assert store.version(PRODUCTS) == -1
+
+
+def test_an_append_of_another_number_of_rows_is_undone(store: Store, make_rows: MakeRows) -> None:
+    def rows(*raw: str) -> DataFrame:
+        return make_rows(IDENTITY_CUSTOMERS, [{"raw_customer_id": r, "customer_id": r, "key_version": 1} for r in raw])
+
+    with pytest.raises(ContractError, match="3 records were counted in the files and 2 arrived"):
+        store.write(IDENTITY_CUSTOMERS, rows("1", "2"), expected=3)
+    assert store.read(IDENTITY_CUSTOMERS).isEmpty()
+    assert store.write(IDENTITY_CUSTOMERS, rows("1", "2"), expected=2).accepted == 2
+    assert not store.undo_wrong_append(IDENTITY_CUSTOMERS)
+    with pytest.raises(ContractError, match="1 records were counted in the files and 2 arrived"):
+        store.write(IDENTITY_CUSTOMERS, rows("3", "4"), expected=1)
+    assert {row.raw_customer_id for row in store.read(IDENTITY_CUSTOMERS).collect()} == {"1", "2"}

@@ -1,0 +1,240 @@
+"""What runs again, what is skipped and what is refused: small stages over real tables, through the real runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from promo_spark.contracts.audit import STAGE_RUNS
+from promo_spark.contracts.features import AFFINITY
+from promo_spark.contracts.identity import IDENTITY_CUSTOMERS
+from promo_spark.contracts.measurement import BACKTESTS
+from promo_spark.contracts.response import PANEL
+from promo_spark.contracts.settings import Settings
+from promo_spark.errors import SourceError, StorageError
+from promo_spark.runtime import identity
+from promo_spark.runtime.pipeline import Pipeline
+from promo_spark.runtime.runner import Outcome, run_stages
+from promo_spark.runtime.stage import Stage
+from promo_spark.runtime.store import Store
+
+OFFER = {"offer_id": "a", "name": "a", "mechanic": "display", "display_rate": 0.5, "channel": "store"}
+Run = Callable[[Stage], None]
+
+
+def take_in(stage: Stage) -> None:
+    """Take in one customer, once."""
+    stage.limitation("no prices: nothing is displayed.")
+    if not stage.has(IDENTITY_CUSTOMERS):
+        row = [("1", "x", 1)]
+        rows = stage.spark.createDataFrame(row, IDENTITY_CUSTOMERS.schema(all_nullable=True))
+        stage.append_missing(IDENTITY_CUSTOMERS, rows)
+
+
+def leave_nothing(stage: Stage) -> None:
+    """Write empty tables: who made them is what is looked at."""
+    for table in stage.pipeline.writes:
+        stage.write(table, stage.spark.createDataFrame([], table.schema(all_nullable=True)))
+
+
+def ingest(run: Run = take_in) -> Pipeline:
+    return Pipeline("ingest", "", (), (IDENTITY_CUSTOMERS,), run, is_dated=False)
+
+
+def features(run: Run = leave_nothing) -> Pipeline:
+    return Pipeline("features", "", (IDENTITY_CUSTOMERS,), (AFFINITY,), run, ("features",))
+
+
+def response(run: Run = leave_nothing) -> Pipeline:
+    return Pipeline("response", "", (AFFINITY,), (PANEL,), run, ("plan.weeks",))
+
+
+def plan(run: Run = leave_nothing) -> Pipeline:
+    return Pipeline("plan", "", (PANEL,), (BACKTESTS,), run, ("plan",))
+
+
+def everything() -> tuple[Pipeline, ...]:
+    return (ingest(), features(), response(), plan())
+
+
+@dataclass
+class Warehouse:
+    """A warehouse of the small stages."""
+
+    spark: SparkSession
+    folder: Path
+    tracking: str
+
+    def settings(self, **sections: object) -> Settings:
+        given: dict[str, Any] = {
+            "as_of_date": date(2024, 2, 26),
+            "source": {"kind": "synthetic"},
+            "places": {"warehouse": f"{self.folder}/w", "identity": f"{self.folder}/i"},
+            "tracking": {"uri": self.tracking, "artifacts": f"{self.folder}/artifacts"},
+            "promotions": {"offers": [OFFER]},
+        }
+        return Settings.model_validate({**given, **sections})
+
+    def run(self, *pipelines: Pipeline, force: bool = False, **sections: object) -> Outcome:
+        return run_stages(pipelines, self.settings(**sections), force=force)
+
+    def accounts(self) -> list[Any]:
+        store = Store(self.spark, warehouse=f"{self.folder}/w", identity=f"{self.folder}/i")
+        return store.read(STAGE_RUNS).orderBy("sequence").collect()
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+@pytest.fixture
+def warehouse(spark: SparkSession, tmp_path: Path, tracking: str) -> Warehouse:
+    return Warehouse(spark, tmp_path, tracking)
+
+
+def test_only_what_a_setting_decides_is_made_again(warehouse: Warehouse) -> None:
+    assert warehouse.run(*everything()).skipped == ()
+    assert warehouse.run(*everything()).finished == ()
+    assert warehouse.run(*everything(), plan={"budget_amount": 7}).finished == ("plan",)
+    assert warehouse.run(*everything(), plan={"weeks": 8}).finished == ("response", "plan")
+    assert warehouse.run(*everything(), report={"title": "t"}, plan={"weeks": 8}).finished == ()
+
+
+def test_a_single_stage_refuses_what_another_run_made(warehouse: Warehouse) -> None:
+    warehouse.run(*everything())
+    told = r"plan stands on response, .*: with plan\.weeks 4, now 8\. Run jobs/response\.py .*jobs/pipeline\.py"
+    with pytest.raises(SourceError, match=told):
+        warehouse.run(plan(), plan={"weeks": 8})
+    assert warehouse.run(plan(), plan={"budget_amount": 7}).finished == ("plan",)
+    assert warehouse.run(response(), plan={"weeks": 8}).finished == ("response",)
+    assert warehouse.run(plan(), plan={"weeks": 8}).finished == ("plan",)
+
+
+def test_a_stage_further_back_counts_too(warehouse: Warehouse) -> None:
+    warehouse.run(*everything())
+    other: Mapping[str, Any] = {"features": {"lookback_days": 100}}
+    warehouse.run(features(), **other)
+    with pytest.raises(SourceError, match=r"response, .*features\.lookback_days 364, now 100"):
+        warehouse.run(plan(), **other)
+    with pytest.raises(SourceError, match=r"features, .*features\.lookback_days 100, now 364"):
+        warehouse.run(response())
+    assert warehouse.run(*everything(), **other).finished == ("response", "plan")
+
+
+def test_other_code_is_another_run(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse.run(*everything())
+    monkeypatch.setattr(identity, "code_fingerprint", lambda: "other")
+    with pytest.raises(SourceError, match=r"plan stands on response, .*: by other code"):
+        warehouse.run(plan())
+    assert warehouse.run(*everything()).finished == ("features", "response", "plan")
+
+
+def test_what_an_interrupted_run_wrote_is_not_taken_for_finished(warehouse: Warehouse) -> None:
+    def killed(stage: Stage) -> None:
+        leave_nothing(stage)
+        raise KeyboardInterrupt
+
+    warehouse.run(*everything())
+    with pytest.raises(KeyboardInterrupt):
+        warehouse.run(response(killed), plan={"weeks": 8})
+    # The newest that finished is of these settings, but its tables are half another run's.
+    with pytest.raises(SourceError, match=r"plan stands on response, which was interrupted.*jobs/response\.py"):
+        warehouse.run(plan())
+    assert warehouse.run(*everything()).finished == ("response", "plan")
+
+
+def test_an_interrupted_ingest_must_end_first(warehouse: Warehouse) -> None:
+    def killed(stage: Stage) -> None:
+        take_in(stage)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        warehouse.run(ingest(killed))
+    with pytest.raises(SourceError, match=r"features stands on ingest, which was interrupted"):
+        warehouse.run(features())
+    assert warehouse.run(ingest()).finished == ("ingest",)
+    assert warehouse.run(features()).finished == ("features",)
+
+
+def test_a_stage_that_fails_before_it_writes_leaves_what_there_was(warehouse: Warehouse) -> None:
+    def faulty(_: Stage) -> None:
+        raise SourceError("no such file")
+
+    warehouse.run(*everything())
+    with pytest.raises(SourceError, match="no such file"):
+        warehouse.run(ingest(faulty))
+    assert warehouse.run(features()).finished == ()
+
+
+def test_forced_runs_have_accounts_of_their_own(warehouse: Warehouse) -> None:
+    for _ in range(2):
+        warehouse.run(ingest(), features(), force=True)
+    keys = [(row.stage, row.sequence) for row in warehouse.accounts()]
+    assert len(set(keys)) == len(keys)
+    told = [(row.stage, row.finished_at is not None) for row in warehouse.accounts()]
+    once = [("features", False), ("features", True)]
+    assert told == [("ingest", False), ("ingest", True), *once, *once]
+
+
+def test_a_stage_called_too_early_says_so(warehouse: Warehouse) -> None:
+    with pytest.raises(SourceError, match=r"features does not find its inputs \(identity\.customers\)"):
+        warehouse.run(features())
+    warehouse.run(ingest(), features())
+    with pytest.raises(SourceError, match=r"plan does not find its inputs \(response\.panel\) for 2024-02-26"):
+        warehouse.run(plan())
+
+
+def test_ingest_serves_every_date(warehouse: Warehouse) -> None:
+    warehouse.run(*everything())
+    assert warehouse.run(*everything(), as_of_date=date(2024, 3, 4)).finished == ("features", "response", "plan")
+    assert [row.as_of_date for row in warehouse.accounts() if row.stage == "ingest"] == [None, None]
+
+
+def test_a_new_limitation_of_the_source_is_kept_though_nothing_came(warehouse: Warehouse) -> None:
+    def with_less(stage: Stage) -> None:
+        take_in(stage)
+        stage.limitation("no products: margins are assumed.")
+
+    warehouse.run(ingest())
+    assert warehouse.run(ingest(with_less)).finished == ("ingest",)
+    assert warehouse.run(ingest(with_less)).finished == ()
+    assert "no products: margins are assumed." in warehouse.accounts()[-1].limitations
+
+
+def test_a_warehouse_holds_one_source(warehouse: Warehouse) -> None:
+    columns = dict.fromkeys(("basket_id", "product_id", "ordered_at", "quantity", "sales_amount"), "x")
+    tables = {"order_lines": {"format": "csv", "path": "x", "columns": columns}}
+    shop = {"kind": "files", "name": "north", "time_zone": "UTC", "tables": tables}
+    warehouse.run(*everything(), source=shop)
+    before = warehouse.accounts()
+    for other in ({"kind": "synthetic"}, {**shop, "name": "south"}):
+        with pytest.raises(SourceError, match=r"another source \(files north\).*places\.identity.*source\.name: north"):
+            warehouse.run(*everything(), source=other)
+    assert warehouse.accounts() == before
+    corrected = {**shop, "tables": {"order_lines": {**tables["order_lines"], "path": "moved"}}}
+    assert warehouse.run(*everything(), source=corrected).finished == ()
+
+
+def test_a_stage_sees_the_settings_it_declares(warehouse: Warehouse) -> None:
+    def curious(stage: Stage) -> None:
+        assert stage.settings.plan.weeks == 4
+        assert stage.settings.places.warehouse
+        assert stage.settings.plan.budget_amount >= 0
+
+    warehouse.run(ingest(), features())
+    with pytest.raises(AttributeError, match="budget_amount"):
+        warehouse.run(response(curious))
+
+
+def test_an_account_of_another_contract_is_named(warehouse: Warehouse) -> None:
+    old = f"{warehouse.folder}/w/audit/stage_runs"
+    warehouse.spark.sql("SELECT 'a' AS run_id").write.format("delta").save(old)
+    with pytest.raises(StorageError, match=r"audit\.stage_runs .* another version of its contract"):
+        warehouse.run(ingest())

@@ -52,7 +52,7 @@ def _evidence(stage: Stage) -> Evidence:
         forecasts=_weekly_totals(forecasts).toPandas(),
         cells=forecasts.where(F.col("model") == "gbt").select("predicted_amount", "actual_amount").toPandas(),
         promotions=_past_promotions(stage),
-        stages=_newest_runs(stage).toPandas(),
+        stages=newest_runs(stage).toPandas(),
         rejects=_rejects(stage),
     )
 
@@ -79,7 +79,7 @@ def _weekly_totals(forecasts: DataFrame) -> DataFrame:
     return forecasts.groupBy("week_start_date", "model").agg(*sums).orderBy("week_start_date", "model")
 
 
-def _newest_runs(stage: Stage) -> DataFrame:
+def newest_runs(stage: Stage) -> DataFrame:
     """The newest account of each stage that finished: for the date, and of ingest for every date."""
     newest = Window.partitionBy("stage").orderBy(F.col("sequence").desc())
     date = F.col("as_of_date")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
@@ -13,36 +12,11 @@ from pyspark.sql import functions as F
 from promo_spark.contracts.audit import STAGE_RUNS
 from promo_spark.contracts.settings import Settings
 from promo_spark.contracts.source_settings import source_name
-from promo_spark.contracts.table import TableContract
 from promo_spark.errors import SourceError
-from promo_spark.runtime.identity import CODE, own_part
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.stage import Stage
 from promo_spark.runtime.store import Store
-
-_SHOWN = 5
-_LONG = 40
-
-
-@dataclass(frozen=True)
-class Account:
-    """The newest that is known of one stage, for the date or for every date.
-
-    Attributes:
-        stage: Name of the stage.
-        sequence: Orders the accounts.
-        is_finished: False where it began to write and was not heard of again.
-        tables: Tables it may write.
-        basis: What decided its tables (``promo_spark.runtime.identity.present_basis``), by name.
-        limitations: What it did without.
-    """
-
-    stage: str
-    sequence: int
-    is_finished: bool
-    tables: frozenset[str]
-    basis: Mapping[str, str]
-    limitations: frozenset[str]
+from promo_spark.runtime.upstream import Account, stage_basis
 
 
 class Accounts:
@@ -76,30 +50,13 @@ class Accounts:
             )
 
     def basis_of(self, pipeline: Pipeline, present: Mapping[str, str]) -> dict[str, str]:
-        """What decides the tables of a dated stage: its own part, and that of every stage before it.
-
-        Args:
-            pipeline: The stage.
-            present: What ``present_basis`` returned.
+        """What decides the tables of a dated stage (``upstream.stage_basis``).
 
         Raises:
-            SourceError: A stage that made one of its inputs has not run for the date, was
-                interrupted, or ran with other code, settings or source files.
+            SourceError: The stage would stand on another run, an interrupted one or on none.
         """
-        makers = self._makers(pipeline)
-        basis = own_part(present, pipeline.settings)
-        for maker in makers:
-            basis |= {name: present.get(name, "") for name in maker.basis}
-        unfinished = next((maker.stage for maker in makers if not maker.is_finished), None)
-        if unfinished:
-            raise SourceError(
-                f"stage {pipeline.name} stands on {unfinished}, which was interrupted before its end. "
-                f"Run jobs/{unfinished}.py again, or jobs/pipeline.py, which goes on there."
-            )
-        others = [maker for maker in makers if any(basis[name] != value for name, value in maker.basis.items())]
-        if others:
-            raise SourceError(self._of_another_run(pipeline, others, present))
-        return basis
+        where = f"for {self._settings.as_of_date} in {self._settings.places.warehouse}"
+        return stage_basis(pipeline, self._newest.values(), present, where=where)
 
     def is_done(self, stage: str, basis: Mapping[str, str]) -> bool:
         """Whether the stage's tables are what this basis decides."""
@@ -131,40 +88,6 @@ class Accounts:
         runs = self._store.read(STAGE_RUNS).where(date.isNull() | (date == F.lit(self._settings.as_of_date)))
         newest = runs.groupBy("stage").agg(F.max_by(F.struct(*STAGE_RUNS.column_names), "sequence").alias("row"))
         return {found.stage: _account(found.row.asDict()) for found in newest.collect()}
-
-    def _makers(self, pipeline: Pipeline) -> list[Account]:
-        """Who wrote each input last."""
-        inputs = [table for table in pipeline.reads if table not in pipeline.writes]
-        dated = [table for table in inputs if table.mode == "dated"]
-        found = {table.name: self._maker(table) for table in inputs}
-        missing = [table.name for table in dated or inputs if found[table.name] is None]
-        if missing and (dated or not any(found.values())):
-            raise SourceError(
-                f"stage {pipeline.name} does not find its inputs ({', '.join(missing)}) "
-                f"for {self._settings.as_of_date} in {self._settings.places.warehouse}. "
-                "Run jobs/pipeline.py, or the stages before it, first."
-            )
-        makers = {maker.stage: maker for maker in found.values() if maker is not None}
-        return sorted(makers.values(), key=lambda maker: maker.sequence)
-
-    def _maker(self, table: TableContract) -> Account | None:
-        makers = [account for account in self._newest.values() if table.name in account.tables]
-        return max(makers, key=lambda account: account.sequence, default=None)
-
-    def _of_another_run(self, pipeline: Pipeline, others: list[Account], present: Mapping[str, str]) -> str:
-        differences = dict.fromkeys(
-            _told(name, was, present.get(name))
-            for account in others
-            for name, was in sorted(account.basis.items())
-            if present.get(name) != was
-        )
-        shown = [*list(differences)[:_SHOWN], *(["and more"] if len(differences) > _SHOWN else [])]
-        names = ", ".join(account.stage for account in others)
-        alone = f"jobs/{others[0].stage}.py with the present settings, or " if len(others) == 1 else ""
-        return (
-            f"stage {pipeline.name} stands on {names}, made for {self._settings.as_of_date} by another run: "
-            f"{'; '.join(shown)}. Run {alone}jobs/pipeline.py, which redoes what differs and no more."
-        )
 
 
 class Entry:
@@ -222,14 +145,3 @@ def _account(row: Mapping[str, Any]) -> Account:
         basis=row["basis"],
         limitations=frozenset(row.get("limitations") or ()),
     )
-
-
-def _told(name: str, was: str, now: str | None) -> str:
-    """A difference in words."""
-    if name == CODE:
-        return "by other code"
-    if name.startswith("bronze."):
-        return f"before ingest took in new files ({name})"
-    if now is None or max(len(was), len(now)) > _LONG:
-        return f"with another {name}"
-    return f"with {name} {was}, now {now}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
 from promo_spark.contracts.identity import IDENTITY_CUSTOMERS, REJECTED_RAW
@@ -229,13 +230,13 @@ def test_records_that_did_not_arrive_are_read_again(
     def one_short(*given: Any) -> list[Load]:
         return [replace(load, counts={"b.csv": 3}) for load in new_loads(*given)]
 
-    def crash(*_: object) -> int:
+    def crash(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(ingest, "new_loads", one_short)
         if is_killed:
-            patch.setattr(Store, "_rows_since", crash)
+            patch.setattr(DeltaTable, "restoreToVersion", crash)
         with pytest.raises(KeyboardInterrupt if is_killed else ContractError):
             shop.run()
     assert len(shop.rows(ORDER_LINES, "source_ordinal")) == 4

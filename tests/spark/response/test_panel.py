@@ -13,6 +13,7 @@ from promo_spark.contracts.response import PLANNED_PRODUCTS
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
 from promo_spark.contracts.settings import FeatureSettings, ResponseSettings
 from promo_spark.contracts.silver import ORDER_LINES, PRICES, PRODUCTS
+from promo_spark.response.lines import full_weeks
 from promo_spark.response.panel import build_later_panel, build_panel
 from promo_spark.response.products import weigh_products
 
@@ -189,6 +190,44 @@ class TestPanel:
             as_of_date=day,
         )
         assert {row.week_start_date for row in panel.collect()} == {FIRST}
+
+
+DAILY = [line("c1", "a1", date(2024, 1, 1 + day), 10) for day in range(21)]
+OPEN_SIX_DAYS = [row for row in DAILY if row["order_date"].weekday() < 6]
+NEXT = date(2024, 1, 29)
+
+
+class TestFullWeeks:
+    @pytest.mark.parametrize(
+        ("rows", "last_week"),
+        [
+            (DAILY, SECOND),
+            (DAILY[:-1], FIRST),  # the data end on a Saturday of a shop that opens on Sundays
+            (DAILY[:-4], FIRST),
+            (OPEN_SIX_DAYS, SECOND),
+            (OPEN_SIX_DAYS[:-1], FIRST),
+        ],
+    )
+    @pytest.mark.parametrize("day", [DAY, date(2024, 1, 25), NEXT])
+    def test_data_that_end_within_a_week_end_with_the_week_before(
+        self, make_rows: Any, rows: list[dict[str, Any]], last_week: date, day: date
+    ) -> None:
+        assert self.weeks(make_rows, rows, day)[-1] == last_week
+
+    def test_data_that_begin_within_a_week_begin_with_the_next(self, make_rows: Any) -> None:
+        assert self.weeks(make_rows, DAILY, DAY)[0] == date(2024, 1, 1)
+        assert self.weeks(make_rows, DAILY[1:], DAY)[0] == FIRST
+        assert self.weeks(make_rows, DAILY[6:], DAY)[0] == FIRST
+
+    def test_later_orders_change_nothing(self, make_rows: Any) -> None:
+        cut = [row for row in DAILY if row["order_date"] < date(2024, 1, 18)]
+        later = [line("c1", "a1", date(2024, 1, day), 1) for day in (22, 23, 31)]
+        assert self.weeks(make_rows, cut, DAY) == self.weeks(make_rows, cut + later, DAY) == [date(2024, 1, 1), FIRST]
+
+    @staticmethod
+    def weeks(make_rows: Any, rows: list[dict[str, Any]], day: date) -> list[date]:
+        found = full_weeks(lines=make_rows(ORDER_LINES, rows), as_of_date=day).collect()
+        return sorted(row.week_start_date for row in found)
 
 
 class TestLaterPanel:

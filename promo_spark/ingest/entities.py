@@ -28,8 +28,15 @@ def conform_customers(*, customers: DataFrame) -> DataFrame:
 
 @produces(PRODUCTS, keep=_FAULTS, products=bronze_of(PRODUCTS))
 def conform_products(*, products: DataFrame) -> DataFrame:
-    """Products as received, one row per record of bronze.products."""
-    return products
+    """Products; one without a category is its own category, so that nothing that sells is left out of plans.
+
+    Args:
+        products: bronze.products, one row per record.
+
+    Returns:
+        silver.products and the ``faults``.
+    """
+    return products.withColumn("category", F.coalesce("category", "product_id"))
 
 
 @produces(PROMOTIONS, keep=_FAULTS, promotions=bronze_of(PROMOTIONS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from promo_spark.contracts.features import PRODUCT_FEATURES
 from promo_spark.contracts.response import EFFECTS, PANEL, PLANNED_PRODUCTS
@@ -21,6 +22,7 @@ from promo_spark.runtime.stage import Stage
 MODEL = "promotion_effect_{}"
 # What an effect depends on; a plan with another budget stands on the same effects.
 _OF_THE_PLAN = ("plan.weeks", "plan.bootstraps", "plan.block_weeks", "plan.interval_level")
+_MANY_WITHOUT_CATEGORY = 0.01  # share of sales
 _FORECAST_COLUMNS = ("predicted_amount", "low_amount", "high_amount")
 
 
@@ -61,7 +63,8 @@ def _lay_out(stage: Stage) -> None:
         features=settings.features,
     )
     if stage.write(PLANNED_PRODUCTS, planned).accepted == 0:
-        stage.limitation("no product that sold has a category: nothing can be planned.")
+        stage.limitation("nothing sold in the look-back that may be planned: nothing can be planned.")
+    tell_missing_categories(stage)
     panel = build_panel(
         order_lines=lines,
         prices=prices,
@@ -70,6 +73,19 @@ def _lay_out(stage: Stage) -> None:
         as_of_date=stage.as_of_date,
     )
     stage.write(PANEL, panel)
+
+
+def tell_missing_categories(stage: Stage) -> None:
+    """Say how much is sold of products that stand for their own category."""
+    sales = F.greatest(F.col("sales_amount"), F.lit(0))
+    alone = F.when(F.col("category") == F.col("product_id"), sales).otherwise(F.lit(0))
+    rate = stage.read(PRODUCT_FEATURES).agg((F.sum(alone) / F.nullif(F.sum(sales), F.lit(0))).cast("double"))
+    found = rate.collect()[0][0] or 0.0
+    if found >= _MANY_WITHOUT_CATEGORY:
+        stage.limitation(
+            f"{found:.1%} of sales are of products without a category: each of them is a category of its own, which "
+            "seldom sells enough for an effect to show."
+        )
 
 
 def _learn(stage: Stage, panel: DataFrame) -> DataFrame | None:

@@ -46,7 +46,11 @@ PRODUCTS = TableContract(
         Column("product_id", _STRING, "Product"),
         Column("product_name", _STRING, "Name or description"),
         Column("department", _STRING, "Top of the category tree"),
-        Column("category", _STRING, "Middle of the category tree: the level at which plans are made"),
+        Column(
+            "category",
+            _STRING,
+            "Middle of the category tree: the level at which plans are made; product_id when the source has none",
+        ),
         Column("subcategory", _STRING, "Bottom of the category tree"),
         Column("brand", _STRING, "Brand, or brand tier (national, private)"),
         Column("manufacturer_id", _STRING, "Maker"),
@@ -68,7 +72,7 @@ ORDER_LINES = TableContract(
         Column(
             "line_id",
             _STRING,
-            "Line within the basket; the record's ordinal in its file when the source has none",
+            "Line within the basket; file and position in it when the source has none",
         ),
         _customer_id(required=False),
         Column("product_id", _STRING, "Product", required=True),

@@ -238,6 +238,11 @@ def mapping_faults(entity: str, mapping: TableMapping) -> list[str]:
             faults.append(f"{where}.{name}: {contract.name} has no such column")
     given = {*mapping.columns, *FILLED_BY_INGEST.get(entity, ())}
     missing = [name for name in received if name in contract.required_columns and name not in given]
+    if mapping.format == "delta" and entity == "order_lines" and "line_id" not in mapping.columns:
+        faults.append(
+            f"{where}.line_id is required of a Delta table: OPTIMIZE writes its rows into other files, so that "
+            "their place in a file does not number them"
+        )
     return faults + [f"{where}.{name} is required and not mapped" for name in missing]
 
 

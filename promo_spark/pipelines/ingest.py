@@ -48,7 +48,7 @@ from promo_spark.ingest.entities import (
     conform_redemptions,
 )
 from promo_spark.ingest.order_lines import conform_order_lines
-from promo_spark.pipelines.ingest_accounts import account_records, reconcile_sales, since
+from promo_spark.pipelines.ingest_accounts import account_records, reconcile_sales, since, tell_equal_lines
 from promo_spark.pipelines.ingest_loads import Load, new_loads, offered_entities
 from promo_spark.runtime import Pipeline, Stage
 from promo_spark.runtime.inputs import reading
@@ -115,8 +115,6 @@ def _take_in(
         load = own.get(silver.entity)
         if load is not None:
             _append_to_bronze(stage, load)
-        if silver == ORDER_LINES and PRODUCTS.entity not in offered_entities(stage):
-            _stand_in_products(stage)
         figures.update(_bring_to_silver(stage, silver, is_new=load is not None))
     return figures
 
@@ -157,16 +155,16 @@ def _append_to_bronze(stage: Stage, load: Load) -> None:
 
 
 def _stand_in_products(stage: Stage) -> None:
-    """Where nobody describes products, each that was sold is its own category.
+    """What was sold and nobody describes is its own category.
 
     Load 0 gives way to any description that comes later.
     """
     known = stage.store.read(PRODUCTS).select("product_id")
     sold = stage.store.read(bronze_of(ORDER_LINES)).where(F.col("product_id").isNotNull() & (F.size("faults") == 0))
-    places = sold.groupBy("product_id").agg(F.min(F.struct("source_file", "source_ordinal")).alias("_first"))
-    new = places.join(known, "product_id", "left_anti")
-    if new.isEmpty():
+    unknown = sold.join(known, "product_id", "left_anti")
+    if unknown.isEmpty():
         return
+    new = unknown.groupBy("product_id").agg(F.min(F.struct("source_file", "source_ordinal")).alias("_first"))
     given = {
         "product_id": F.col("product_id"),
         "category": F.col("product_id"),
@@ -184,16 +182,16 @@ def _bring_to_silver(stage: Stage, silver: TableContract, *, is_new: bool) -> di
     newest = _newest(stage, silver)
     if not is_new and _newest(stage, bronze) <= newest:
         return {}
-    received = stage.store.read(bronze)
-    pending = since(received, newest)
+    pending = since(stage.store.read(bronze), newest)
     count = pending.count()
     # A load refused as a whole leaves no trace in silver; it need not be judged again.
     if not is_new and count == since(stage.store.read(rejected_of(silver)), newest).count():
         return {}
     if silver == ORDER_LINES:
+        _stand_in_products(stage)
         conformed = conform_order_lines(
             order_lines=pending,
-            history=received,
+            history=stage.store.read(ORDER_LINES),
             products=stage.store.read(PRODUCTS),
             time_zone=stage.settings.source.time_zone,
         )
@@ -201,7 +199,10 @@ def _bring_to_silver(stage: Stage, silver: TableContract, *, is_new: bool) -> di
         conformed = _CONFORM[silver.entity](**{silver.entity: pending})
     written = stage.write(silver, conformed)
     figures = account_records(stage, silver, newest, count, written)
-    return figures | reconcile_sales(stage, newest) if silver == ORDER_LINES else figures
+    if silver != ORDER_LINES:
+        return figures
+    tell_equal_lines(stage, newest)
+    return figures | reconcile_sales(stage, newest)
 
 
 def _newest(stage: Stage, contract: TableContract) -> int:

@@ -10,11 +10,13 @@ from pyspark.sql import functions as F
 from promo_spark.contracts.silver import ORDER_LINES
 from promo_spark.contracts.table import TableContract, bronze_of, rejected_of
 from promo_spark.errors import ContractError, SourceError
+from promo_spark.ingest.order_lines import stand_in_line_id
 from promo_spark.runtime import Stage
 from promo_spark.runtime.store import Written
 
 _WORST = 3
 _FILES_SHOWN = 20
+_SAME_LINE = ("basket_id", "product_id", "ordered_at", "quantity", "sales_amount")
 
 
 def account_records(
@@ -81,6 +83,26 @@ def reconcile_sales(stage: Stage, newest: int) -> dict[str, float]:
         "sales_accepted_amount": float(accepted),
         "sales_rejected_amount": float(rejected),
     }
+
+
+def tell_equal_lines(stage: Stage, newest: int) -> None:
+    """Say how many new lines without a line_id of their own equal lines of earlier loads.
+
+    A file that comes again under another name, or with its lines at other places, enters a second time;
+    a till that prints the same receipt number again does not repeat product, instant, quantity and amount.
+    """
+    if newest == 0:
+        return
+    lines = stage.store.read(ORDER_LINES)
+    new = since(lines, newest).where(F.col("line_id") == stand_in_line_id())
+    earlier = lines.where(F.col("ingest_sequence") <= newest)
+    total, equal = new.count(), new.join(earlier, list(_SAME_LINE), "left_semi").count()
+    if equal:
+        stage.limitation(
+            f"{equal:,} of {total:,} new order lines without a line_id equal lines of earlier loads in "
+            f"{', '.join(_SAME_LINE)}: both are kept. If a file came again under another name, or with its lines in "
+            "another order, its sales count twice: map a line_id, and start a new warehouse."
+        )
 
 
 def since(rows: DataFrame, newest: int) -> DataFrame:

@@ -40,6 +40,14 @@ def test_line_and_customer_may_be_missing() -> None:
     assert mapping_faults("order_lines", a_table()) == []
 
 
+def test_a_delta_table_needs_line_numbers_of_its_own() -> None:
+    table = a_table().model_copy(update={"format": "delta"})
+    (fault,) = mapping_faults("order_lines", table)
+    assert "tables.order_lines.columns.line_id is required of a Delta table" in fault
+    numbered = a_table(line_id="line").model_copy(update={"format": "delta"})
+    assert mapping_faults("order_lines", numbered) == []
+
+
 @pytest.mark.parametrize(
     ("entity", "columns", "said"),
     [

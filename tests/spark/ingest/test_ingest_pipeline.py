@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from promo_spark.contracts.identity import IDENTITY_CUSTOMERS, REJECTED_RAW
 from promo_spark.contracts.settings import Settings
@@ -68,11 +69,12 @@ class Shop:
         (self.folder / "in" / name).write_text(HEADER + lines)
 
     def source(self, **columns: object) -> dict[str, Any]:
+        """A column given as None is left out of the mapping."""
         table = {
             "format": "csv",
             "path": str(self.folder / "in"),
             "delimiter": ";",
-            "columns": {**COLUMNS, **columns},
+            "columns": {name: how for name, how in {**COLUMNS, **columns}.items() if how is not None},
             "where": [{"column": "Void", "op": "=", "value": "N"}],
         }
         return {"kind": "files", "time_zone": "Europe/London", "tables": {"order_lines": table}}
@@ -190,6 +192,89 @@ def test_a_corrected_mapping_reads_the_files_again(shop: Shop) -> None:
     shop.run(shop.source(store_id={"constant": "1"}))
     assert {row.store_id for row in shop.rows(ORDER_LINES, "basket_id")} == {"1"}
     assert len(shop.rows(ORDER_LINES, "basket_id")) == 4
+
+
+TILL = "1;{line};{day}/01/2024 09:00;88412;A-17;1;{amount};N\n"
+
+
+def test_files_that_use_a_receipt_number_again_lose_no_line(shop: Shop) -> None:
+    unnumbered = shop.source(line_id=None)
+    shop.export("a.csv", TILL.format(line=1, day="03", amount="1,00") * 2)
+    shop.run(unnumbered)
+    shop.export("b.csv", TILL.format(line=1, day="04", amount="2,00"))
+    shop.export("c.csv", TILL.format(line=1, day="05", amount="4,00"))
+    stage = shop.run(unnumbered)
+    found = shop.rows(ORDER_LINES, "line_id")
+    assert [(row.line_id, row.sales_amount) for row in found] == [
+        ("a.csv#2", Decimal("1.00")),
+        ("a.csv#3", Decimal("1.00")),
+        ("b.csv#2", Decimal("2.00")),
+        ("c.csv#2", Decimal("4.00")),
+    ]
+    assert not any("equal lines" in text for text in stage.limitations)
+    assert shop.run(unnumbered).written == {}
+
+
+def test_a_corrected_mapping_replaces_lines_without_numbers(shop: Shop) -> None:
+    shop.export("a.csv", FIRST)
+    shop.run(shop.source(line_id=None))
+    stage = shop.run(shop.source(line_id=None, store_id={"constant": "1"}))
+    assert [(row.source_ordinal, row.store_id) for row in shop.rows(ORDER_LINES, "source_ordinal")] == [
+        (place, "1") for place in (2, 3, 4, 5)
+    ]
+    assert not any("equal lines" in text for text in stage.limitations)
+
+
+def test_a_corrected_file_of_the_same_name_replaces_line_by_line(shop: Shop) -> None:
+    unnumbered = shop.source(line_id=None)
+    shop.export("a.csv", FIRST)
+    shop.run(unnumbered)
+    shop.export("a.csv", FIRST.replace("1,19", "1,29"))
+    shop.run(unnumbered)
+    found = shop.rows(ORDER_LINES, "source_ordinal")
+    assert [row.sales_amount for row in found] == [Decimal(text) for text in ("5.98", "1.29", "2.99", "-2.99")]
+
+
+def test_a_file_that_comes_again_under_another_name_is_told(shop: Shop) -> None:
+    unnumbered = shop.source(line_id=None)
+    shop.export("a.csv", FIRST)
+    shop.run(unnumbered)
+    shop.export("b.csv", FIRST + "1008;1;05/01/2024 10:00;88412;A-17;1;1,00;N\n")
+    stage = shop.run(unnumbered)
+    assert len(shop.rows(ORDER_LINES, "line_id")) == 4 + 5
+    assert any(text.startswith("4 of 5 new order lines without a line_id equal") for text in stage.limitations)
+
+
+def test_a_rewritten_delta_source_enters_once(shop: Shop) -> None:
+    place = str(shop.folder / "delta")
+    columns = "basket_id string, line_id string, product_id string, ordered_at string, quantity int, sales_amount int"
+    rows = [("1", str(line), "A", "2024-01-03 09:00:00", 1, 2) for line in range(4)]
+    frame = shop.spark.createDataFrame(rows, columns)
+    for part in (0, 1):
+        frame.where(F.col("line_id") % 2 == part).coalesce(1).write.format("delta").mode("append").save(place)
+    table = {"format": "delta", "path": place, "columns": {name: name for name in frame.columns}}
+    source = {"kind": "files", "time_zone": "UTC", "tables": {"order_lines": table}}
+    shop.run(source)
+    before = set(shop.spark.read.format("delta").load(place).inputFiles())
+    DeltaTable.forPath(shop.spark, place).optimize().executeCompaction()
+    assert not before & set(shop.spark.read.format("delta").load(place).inputFiles())
+    shop.run(source)
+    assert [row.line_id for row in shop.rows(ORDER_LINES, "line_id")] == ["0", "1", "2", "3"]
+
+
+def test_products_without_a_category_or_a_description_stand_for_themselves(shop: Shop) -> None:
+    shop.export("a.csv", FIRST)
+    (shop.folder / "products.csv").write_text("id,kind\nA-17,\nA-18,TEA\n")
+    table = {
+        "format": "csv",
+        "path": f"{shop.folder}/products.csv",
+        "columns": {"product_id": "id", "category": "kind"},
+    }
+    source = shop.source()
+    source["tables"]["products"] = table
+    shop.run(source)
+    found = {row.product_id: (row.category, row.ingest_sequence) for row in shop.rows(PRODUCTS, "product_id")}
+    assert found == {"A-17": ("A-17", 1), "A-18": ("TEA", 1), "A-20": ("A-20", 0)}
 
 
 @pytest.mark.parametrize("moment", ["after identity", "after bronze", "after refusals"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -12,7 +14,7 @@ from promo_spark.contracts.silver import ORDER_LINES, PRICES, PRODUCTS
 from promo_spark.response.curves import lever_curves, offer_lifts
 from promo_spark.response.effects import estimate_effects
 from promo_spark.response.figures import curve_figure, importance_figure
-from promo_spark.response.forecast_rows import forecast_rows, usual_rows
+from promo_spark.response.forecast_rows import forecast_rows, later_rows, usual_rows
 from promo_spark.response.forecasters import Forecasters, fit_forecasters
 from promo_spark.response.panel import build_panel
 from promo_spark.response.products import weigh_products
@@ -97,8 +99,16 @@ def _learn(stage: Stage, panel: DataFrame) -> DataFrame | None:
         return None
     stage.progress("fitting boosted trees, linear and ridge regression")
     weeks = panel.select("week_start_date").distinct().count()
+    calibration = timedelta(weeks=settings.calibration_weeks)
     fitted = fit_forecasters(
-        rows=rows, as_of_date=stage.as_of_date, week_count=weeks, settings=settings, seed=stage.settings.seed
+        rows=rows,
+        calibration_rows=later_rows(
+            panel=panel, as_of_date=stage.as_of_date - calibration, weeks=settings.calibration_weeks
+        ),
+        as_of_date=stage.as_of_date,
+        week_count=weeks,
+        settings=settings,
+        seed=stage.settings.seed,
     )
     if fitted.half_width == float("inf"):
         stage.limitation("too few weeks to size the forecast's interval: it is left out.")

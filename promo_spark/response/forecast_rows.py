@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
 LEVERS = ("depth_rate", "display_rate", "mailer_rate")
-PAST_FEATURES = ("horizon_weeks", "level", "recent_1w", "recent_4w", "recent_8w", "traffic_4w")
+PAST_FEATURES = ("horizon_weeks", "level", "spread", "recent_1w", "recent_4w", "recent_8w", "traffic_4w")
 LEVER_FEATURES = (
     *LEVERS,
     *(f"{name}_change" for name in LEVERS),
@@ -24,6 +24,7 @@ SEASON_FEATURES = ("season_sin", "season_cos")
 CELL = ("segment_id", "category")
 
 _MIN_HISTORY = 8  # weeks: the longest recent mean
+_LEAST_LEVEL = 1e-6  # currency per week: a weight must not be 0 for all rows
 _CARRY = 2  # weeks in which customers still live on what they stocked
 _SPREAD_FLOOR = 0.05  # log points: no cell is so regular that its interval may shrink to nothing
 
@@ -31,17 +32,20 @@ _SPREAD_FLOOR = 0.05  # log points: no cell is so regular that its interval may 
 def forecast_rows(*, panel: DataFrame, horizons_weeks: Sequence[int]) -> DataFrame:
     """Pair every origin that has eight weeks behind it with the target weeks after it.
 
-    Sales are on the scale log(1 + currency per week). `level` is half the mean of the last eight weeks and half the
-    mean of all weeks so far, on that scale; the label and the recent means are deviations from it.
+    A cell's level is half the mean of its last eight weeks and half the mean of all weeks so far, `level` its
+    log(1 + currency per week); the recent means are deviations from that. The label is log(1 + sales over level):
+    relative, so that trees can follow any level, and with one level added, not one unit of currency, so that an empty
+    week of a small cell is no more extreme than that of a large one. Rows weigh as the square root of the level,
+    between counting cells alike and counting currency.
 
     Args:
         panel: Rows as response.panel without gaps in weeks, later weeks allowed.
         horizons_weeks: Weeks from origin to target.
 
     Returns:
-        segment_id, category, origin_week, week_start_date (the target), the features above, `spread` (how much the
-        cell's weeks differ, log points), last_weeks_amount (mean of the four weeks to the origin), gross_amount
-        and `label` = log(1 + gross_amount) - level.
+        segment_id, category, origin_week, week_start_date (the target), the features above (`spread`: how much the
+        cell's weeks differ, log points), last_weeks_amount (mean of the four weeks to the origin), gross_amount,
+        `label` and `weight`.
     """
     weeks_ahead = F.explode(F.array(*[F.lit(int(weeks)) for weeks in horizons_weeks]))
     origins = _origins(panel).withColumn("horizon_weeks", weeks_ahead)
@@ -60,10 +64,10 @@ def forecast_rows(*, panel: DataFrame, horizons_weeks: Sequence[int]) -> DataFra
         *PAST_FEATURES,
         *LEVER_FEATURES,
         *SEASON_FEATURES,
-        "spread",
         "last_weeks_amount",
         "gross_amount",
-        (F.log1p("gross_amount") - F.col("level")).alias("label"),
+        F.coalesce(F.log1p(F.try_divide("gross_amount", F.expm1("level"))), F.lit(0.0)).alias("label"),
+        F.sqrt(F.greatest(F.expm1("level"), F.lit(_LEAST_LEVEL))).alias("weight"),
     )
 
 
@@ -97,7 +101,6 @@ def usual_rows(*, panel: DataFrame) -> DataFrame:
         *[F.lit(0.0).alias(f"{name}_{kind}") for kind in ("change", "carry") for name in LEVERS],
         F.sin(turn).alias("season_sin"),
         F.cos(turn).alias("season_cos"),
-        "spread",
     )
 
 

@@ -35,7 +35,8 @@ class Forecasters:
             (the bounds NULL but for gbt).
         features: Columns they look at.
         importance: Share of the trees' gain per feature.
-        half_width: Half the interval's width in spreads of the cell; infinite where too few weeks calibrate it.
+        half_width: Half the interval's width in spreads of the cell, on the scale of the label; infinite where too few
+            weeks calibrate it.
     """
 
     models: dict[str, PipelineModel]
@@ -45,16 +46,24 @@ class Forecasters:
 
 
 def fit_forecasters(
-    *, rows: DataFrame, as_of_date: date, week_count: int, settings: ResponseSettings, seed: int
+    *,
+    rows: DataFrame,
+    calibration_rows: DataFrame,
+    as_of_date: date,
+    week_count: int,
+    settings: ResponseSettings,
+    seed: int,
 ) -> Forecasters:
     """Fit the models on every row and size the trees' interval by split conformal prediction.
 
-    The interval is sized on the last calibration weeks with trees that never saw them. The model that is kept is
-    then fitted again with those weeks, because they are the most like the next. Coverage as stated would need coming
-    weeks to differ from the past as the calibration weeks did: in a season never seen before it is less.
+    The interval is sized on the last calibration weeks, forecast as the coming ones will be: all of them from the one
+    origin before them, by trees that never saw them. The model that is kept is then fitted again with those weeks,
+    because they are the most like the next. Coverage as stated would need coming weeks to differ from the past as the
+    calibration weeks did: in a season never seen before it is less.
 
     Args:
         rows: What `forecast_rows` returned, for target weeks before the date.
+        calibration_rows: What `later_rows` returned for the calibration weeks, the last ones before the date.
         as_of_date: The day of the decision.
         week_count: Weeks of history: a season is only looked at from one whole year on.
         settings: Trees, ridge, calibration weeks, level.
@@ -70,7 +79,7 @@ def fit_forecasters(
     packed = packed.sortWithinPartitions(*CELL, "week_start_date", "horizon_weeks").persist()
     first = as_of_date - timedelta(weeks=settings.calibration_weeks)
     before = packed.where(F.col("week_start_date") < F.lit(first))
-    after = packed.where(F.col("week_start_date") >= F.lit(first))
+    after = assembler.transform(calibration_rows)
     with ThreadPoolExecutor(max_workers=2) as pool:  # a tree is many short jobs: one core each
         calibrated = pool.submit(_calibrate, before, after, settings, seed)
         fitted = {name: estimator.fit(packed) for name, estimator in _estimators(settings, seed).items()}
@@ -87,8 +96,8 @@ def fit_forecasters(
 def _estimators(settings: ResponseSettings, seed: int) -> dict[str, GBTRegressor | LinearRegression]:
     return {
         "gbt": _trees(settings, seed),
-        "linear": LinearRegression(regParam=0.0, solver="normal"),
-        "ridge": LinearRegression(regParam=settings.ridge, elasticNetParam=0.0, solver="normal"),
+        "linear": LinearRegression(regParam=0.0, solver="normal", weightCol="weight"),
+        "ridge": LinearRegression(regParam=settings.ridge, elasticNetParam=0.0, solver="normal", weightCol="weight"),
     }
 
 
@@ -99,6 +108,7 @@ def _trees(settings: ResponseSettings, seed: int) -> GBTRegressor:
         stepSize=settings.step_size,
         maxBins=_BINS,
         minWeightFractionPerNode=_LEAF_RATE,
+        weightCol="weight",
         seed=seed,
     )
 
@@ -114,7 +124,7 @@ def _calibrate(before: DataFrame, after: DataFrame, settings: ResponseSettings, 
 
 def _pipeline(assembler: VectorAssembler, model: Model, half_width: float) -> PipelineModel:
     """Assemble features, predict, and bring the prediction back to currency."""
-    back = "greatest(0D, expm1(level + prediction{}))"
+    back = "greatest(0D, expm1(prediction{})) * expm1(level)"
     shifts = ("", f" - {half_width!r}D * spread", f" + {half_width!r}D * spread")
     names = ("predicted_amount", "low_amount", "high_amount")
     has_width = np.isfinite(half_width)

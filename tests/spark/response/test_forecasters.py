@@ -56,6 +56,18 @@ def frame(spark: SparkSession, rows: pd.DataFrame) -> DataFrame:
     return spark.createDataFrame(rows, PANEL.schema(all_nullable=True))
 
 
+def fit(panel: DataFrame) -> Forecasters:
+    weeks = SETTINGS.calibration_weeks
+    return fit_forecasters(
+        rows=forecast_rows(panel=panel, horizons_weeks=SETTINGS.horizons_weeks),
+        calibration_rows=later_rows(panel=panel, as_of_date=DAY - timedelta(weeks=weeks), weeks=weeks),
+        as_of_date=DAY,
+        week_count=40,
+        settings=SETTINGS,
+        seed=3,
+    )
+
+
 class TestRows:
     @pytest.fixture(scope="class")
     def rows(self, spark: SparkSession) -> pd.DataFrame:
@@ -76,7 +88,9 @@ class TestRows:
         level = np.log1p((np.mean(range(2, 10)) + np.mean(range(1, 10))) / 2)
         assert row["gross_amount"] == 12.0
         assert row["level"] == pytest.approx(level)
-        assert row["label"] == pytest.approx(np.log1p(12) - level)
+        assert row["label"] == pytest.approx(np.log1p(12 / np.expm1(level)))
+        assert row["weight"] == pytest.approx(np.sqrt(np.expm1(level)))
+        assert row["spread"] == pytest.approx(np.std(np.log1p(np.arange(1, 10)), ddof=1))
         assert row["recent_1w"] == pytest.approx(np.log1p(9) - level)
         assert row["recent_4w"] == pytest.approx(np.log1p(7.5) - level)
         assert row["last_weeks_amount"] == pytest.approx(7.5)
@@ -89,13 +103,31 @@ class TestRows:
         assert row["depth_rate_carry"] == pytest.approx((0.09 + 0.10) / 2 - usual)
 
 
+def test_calibration_rows_are_forecast_from_one_origin_as_coming_weeks_will_be(spark: SparkSession) -> None:
+    past, _ = simulate(weeks=20, later=0, categories=2)
+    first = DAY - timedelta(weeks=4)
+    found = later_rows(panel=frame(spark, past), as_of_date=first, weeks=4).toPandas()
+    assert set(found["origin_week"]) == {first - timedelta(weeks=1)}
+    assert sorted(found["horizon_weeks"]) == [float(h) for h in (1, 2, 3, 4) for _ in range(2)]
+
+
+def test_a_cell_that_never_sold_weighs_next_to_nothing_and_is_forecast_as_nothing(spark: SparkSession) -> None:
+    past, _ = simulate(weeks=20, later=0, categories=3)
+    past.loc[past["category"] == "c01", "gross_amount"] = 0.0
+    rows = forecast_rows(panel=frame(spark, past), horizons_weeks=(1,))
+    fitted = fit(frame(spark, past))
+    told = fitted.models["gbt"].transform(rows).where("category = 'c01'").toPandas()
+    assert (told["weight"] <= 0.001).all()
+    assert (told["label"] == 0).all()
+    assert (told["predicted_amount"] == 0).all()
+
+
 class TestForecasters:
     @pytest.fixture(scope="class")
     def world(self, spark: SparkSession) -> tuple[DataFrame, DataFrame, Forecasters]:
         past, later = simulate(weeks=40, later=6)
         panel, whole = frame(spark, past).cache(), frame(spark, pd.concat([past, later])).cache()
-        rows = forecast_rows(panel=panel, horizons_weeks=SETTINGS.horizons_weeks)
-        fitted = fit_forecasters(rows=rows, as_of_date=DAY, week_count=40, settings=SETTINGS, seed=3)
+        fitted = fit(panel)
         return panel, whole, fitted
 
     def test_trees_beat_the_mean_and_the_line_where_promotions_drive_sales(
@@ -157,7 +189,6 @@ class TestForecasters:
     ) -> None:
         panel, _, fitted = world
         shuffled = frame(spark, panel.toPandas().sample(frac=1.0, random_state=1)).repartition(3)
-        rows = forecast_rows(panel=shuffled, horizons_weeks=SETTINGS.horizons_weeks)
-        again = fit_forecasters(rows=rows, as_of_date=DAY, week_count=40, settings=SETTINGS, seed=3)
+        again = fit(shuffled)
         assert again.half_width == pytest.approx(fitted.half_width, rel=1e-12)
         assert again.importance == pytest.approx(fitted.importance, rel=1e-9)

@@ -42,6 +42,8 @@ class Stages:
             self.wall[found[1]] = float(found[2])
             self.cpu[found[1]] = cpu_s - self._before
             self._before = cpu_s
+            told = f"{found[1]}: {self.wall[found[1]]:.1f} s wall, {self.cpu[found[1]]:.1f} s CPU"
+            print(told, file=sys.stderr, flush=True)
 
 
 def run_pipeline(place: Path, *settings: str) -> tuple[Usage, Stages]:
@@ -86,6 +88,7 @@ def main() -> None:
     print(f"most CPU: {', '.join(costly)}")
     grown: list[tuple[int, float, float]] = []
     for size in options.sizes:
+        print(f"synthetic, {size:,} customers", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory() as scratch:
             source = f"source={{kind: synthetic, customers: {size}}}"
             used, _ = run_pipeline(Path(scratch), source, "as_of_date=2017-06-19")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
 
@@ -56,41 +57,57 @@ def run(stage: Stage) -> None:
     for contract, consequence in _WITHOUT.items():
         if not stage.has(contract):
             stage.limitation(f"{contract.name} is empty: {consequence}.")
-    day, zone = stage.as_of_date, stage.settings.source.time_zone
-    products, prices = stage.read(PRODUCTS), stage.read(PRICES)
-    assignments, redemptions = stage.read(ASSIGNMENTS), stage.read(REDEMPTIONS)
     described = describe_lines(
-        order_lines=stage.read(ORDER_LINES), products=products, prices=prices, as_of_date=day, settings=settings
+        order_lines=stage.read(ORDER_LINES),
+        products=stage.read(PRODUCTS),
+        prices=stage.read(PRICES),
+        as_of_date=stage.as_of_date,
+        settings=settings,
     )
-    with _kept(described) as lines:
-        raw = build_customer_features(
-            lines=lines,
-            customers=stage.read(CUSTOMERS),
-            assignments=assignments,
-            redemptions=redemptions,
-            as_of_date=day,
-            settings=settings,
-            time_zone=zone,
-        )
-        with _kept(raw) as customers:
-            complete = complete_customer_features(customers=customers, settings=settings)
-            stage.write(CUSTOMER_FEATURES, complete)
-        stage.write(
-            PRODUCT_FEATURES,
-            build_product_features(lines=lines, products=products, prices=prices, as_of_date=day, settings=settings),
-        )
-        promotions = build_promotion_features(
-            promotions=stage.read(PROMOTIONS),
-            promotion_products=stage.read(PROMOTION_PRODUCTS),
-            assignments=assignments,
-            redemptions=redemptions,
-            lines=lines,
-            as_of_date=day,
-            time_zone=zone,
-        )
-        stage.write(PROMOTION_FEATURES, promotions)
-        stage.write(AFFINITY, build_affinity(lines=lines, as_of_date=day))
+    with _kept(described) as lines, ThreadPoolExecutor(2) as pool:
+        # The customers' plan is by far the widest: the small tables are made while it is planned and committed.
+        lanes = [pool.submit(lane, stage, lines) for lane in (_write_customers, _write_others)]
+    for lane in lanes:
+        lane.result()
     _account(stage)
+
+
+def _write_customers(stage: Stage, lines: DataFrame) -> None:
+    settings = stage.settings.features
+    raw = build_customer_features(
+        lines=lines,
+        customers=stage.read(CUSTOMERS),
+        assignments=stage.read(ASSIGNMENTS),
+        redemptions=stage.read(REDEMPTIONS),
+        as_of_date=stage.as_of_date,
+        settings=settings,
+        time_zone=stage.settings.source.time_zone,
+    )
+    with _kept(raw) as customers:
+        stage.write(CUSTOMER_FEATURES, complete_customer_features(customers=customers, settings=settings))
+
+
+def _write_others(stage: Stage, lines: DataFrame) -> None:
+    day = stage.as_of_date
+    products = build_product_features(
+        lines=lines,
+        products=stage.read(PRODUCTS),
+        prices=stage.read(PRICES),
+        as_of_date=day,
+        settings=stage.settings.features,
+    )
+    stage.write(PRODUCT_FEATURES, products)
+    promotions = build_promotion_features(
+        promotions=stage.read(PROMOTIONS),
+        promotion_products=stage.read(PROMOTION_PRODUCTS),
+        assignments=stage.read(ASSIGNMENTS),
+        redemptions=stage.read(REDEMPTIONS),
+        lines=lines,
+        as_of_date=day,
+        time_zone=stage.settings.source.time_zone,
+    )
+    stage.write(PROMOTION_FEATURES, promotions)
+    stage.write(AFFINITY, build_affinity(lines=lines, as_of_date=day))
 
 
 def check_imputation(settings: FeatureSettings) -> None:

@@ -43,7 +43,7 @@ KNOWN = [
     line("c1", "a1", date(2024, 1, 9), 8, discount=2),
     line("c2", "a2", date(2024, 1, 10), 5, match=5),
     line("c1", "b1", date(2024, 1, 16), 4),
-    line(None, "a2", date(2024, 1, 16), 10),  # weighs its product, belongs to no segment
+    line(None, "a2", date(2024, 1, 17), 10),  # weighs its product, belongs to no segment
     line("c1", "a1", date(2024, 1, 16), 900, is_outlier=True),
     line("c1", "a1", date(2024, 1, 17), -8, is_return=True),
     line("c1", "u1", date(2024, 1, 8), 3),  # of no known category: traffic only

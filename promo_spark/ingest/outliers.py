@@ -24,102 +24,130 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.ingest import USUAL_SIZES
+from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
+from promo_spark.contracts.step import produces
+from promo_spark.contracts.table import bronze_of
+from promo_spark.ingest.placed_lines import place_lines
+
 THRESHOLD = 3.5
 MIN_LINES = 30
 _NORMAL_CONSISTENCY = 1.4826
 _LEAST_UNIT = math.log(2)
 _MEASURES = ("quantity", "sales_amount")
-_ALL = "\0all"
-_AGE = "_age"
+_ALL = ""
+_SCOPE = ["_age", "category", "measure"]
 
 
-def flag_outliers(order_lines: DataFrame, history: DataFrame, products: DataFrame) -> DataFrame:
-    """Add ``is_outlier``.
-
-    Args:
-        order_lines: Lines to flag, with ``product_id``, ``order_date``, ``quantity`` and ``sales_amount``.
-        history: The same columns of all lines so far, those to flag among them; they say what is usual.
-        products: One row per product, with its category.
-
-    Returns:
-        The lines with ``is_outlier``, never NULL. Categories with fewer than 30 earlier lines are held
-        against all lines only; with fewer than 30 earlier lines in all, nothing is flagged. Products
-        without a category form one of their own.
-    """
-    scopes = products.select("product_id", F.coalesce("category", F.lit("")).alias("_scope"))
-    ages = F.broadcast(_ages(history))
-    aged = history.select("product_id", "order_date", *_MEASURES).join(ages, "order_date")
-    usual = _usual_sizes(_in_scope(aged, scopes), ages.select(_AGE).distinct())
-    placed = _in_scope(order_lines, scopes).join(ages, "order_date", "left")
-    flagged = placed.join(F.broadcast(_own_limits(usual)), [_AGE, "_scope"], "left").join(
-        F.broadcast(_all_limits(usual)), _AGE, "left"
-    )
-    is_outlier = F.lit(False)
-    for measure in _MEASURES:
-        for limit in ("own", "all"):
-            low, high = F.col(f"_{limit}_{measure}.low"), F.col(f"_{limit}_{measure}.high")
-            is_outlier = is_outlier | F.coalesce(~_size(F.col(measure)).between(low, high), F.lit(False))
-    return flagged.select(*order_lines.columns, is_outlier.alias("is_outlier"))
-
-
-def _ages(history: DataFrame) -> DataFrame:
-    """The age of the ledger on each day: how often its lines had doubled before that day; 0 on the first."""
-    days = history.where(F.col("order_date").isNotNull()).groupBy("order_date").agg(F.count("*").alias("lines"))
-    earlier = F.sum("lines").over(Window.orderBy("order_date").rowsBetween(Window.unboundedPreceding, -1))
-    doublings = F.floor(F.log2(F.coalesce(earlier, F.lit(0)) + 1)).cast("int")
-    return days.select("order_date", doublings.alias(_AGE))
-
-
-def _in_scope(lines: DataFrame, scopes: DataFrame) -> DataFrame:
-    return lines.join(scopes, "product_id", "left").withColumn("_scope", F.coalesce("_scope", F.lit("")))
-
-
-def _size(measure: Expression) -> Expression:
-    return F.log1p(F.abs(measure.cast("double")))
-
-
-def _usual_sizes(lines: DataFrame, ages: DataFrame) -> DataFrame:
-    """Median size and unit of distance per age, category and measure, and in rows of their own over all lines.
-
-    Lines of an age decide what is usual at later ages.
+@produces(USUAL_SIZES, order_lines=bronze_of(ORDER_LINES), history=ORDER_LINES, products=PRODUCTS)
+def learn_usual_sizes(
+    *, order_lines: DataFrame, history: DataFrame, products: DataFrame, time_zone: str = "UTC"
+) -> DataFrame:
+    """Learn, from the days before each day, between which sizes lines are usual on it.
 
     Counted per distinct value first, so that medians are exact and cheap, and sums of floats do not
     occur: the result does not depend on order or partitioning.
+
+    Args:
+        order_lines: bronze.order_lines of the new loads; records with a fault are left out.
+        history: silver.order_lines so far; lines that the new loads replace are left out.
+        products: silver.products. Products that are not there count among all lines only.
+        time_zone: The retailer's own.
+
+    Returns:
+        ingest.usual_sizes; nothing where fewer than 30 lines came before.
     """
-    measured = [F.struct(F.lit(name).alias("name"), _size(F.col(name)).alias("size")) for name in _MEASURES]
+    placed = place_lines(order_lines.where(F.size("faults") == 0), time_zone)
+    sized = ("product_id", "order_date", *_MEASURES)
+    kept = history.join(placed, list(ORDER_LINES.key), "left_anti").select(*sized)
+    lines = kept.unionByName(placed.select(*sized))
+    days = _aged_days(lines)
+    usual = _usual_sizes(_counted(lines.join(F.broadcast(days), "order_date"), products), days)
+    reach = F.when(F.col("category") == _ALL, F.lit(2 * THRESHOLD)).otherwise(F.lit(THRESHOLD)) * F.col("_unit")
+    return usual.where(F.col("_total") >= MIN_LINES).select(
+        *USUAL_SIZES.key,
+        "last_date",
+        (F.col("_center") - reach).alias("low_size"),
+        (F.col("_center") + reach).alias("high_size"),
+    )
+
+
+def flag_outliers(order_lines: DataFrame, usual_sizes: DataFrame, products: DataFrame) -> DataFrame:
+    """Add ``is_outlier``, never NULL: outside what is usual in its category, or among all lines.
+
+    Args:
+        order_lines: Lines with ``product_id``, ``order_date``, ``quantity`` and ``sales_amount``.
+        usual_sizes: ingest.usual_sizes. Where a category has no limits on a day, those of all lines hold.
+        products: One row per product, with its category.
+    """
+    limits = usual_sizes.groupBy("category", "first_date", "last_date").agg(
+        *(_limit(measure).alias(f"_{measure}") for measure in _MEASURES)
+    )
+    own = limits.where(F.col("category") != _ALL).alias("own")
+    every = limits.where(F.col("category") == _ALL).alias("every")
+    described = products.select("product_id", F.col("category").alias("_category"))
+    day = F.col("order_date")
+    flagged = (
+        order_lines.join(described, "product_id", "left")
+        .join(F.broadcast(own), (F.col("_category") == F.col("own.category")) & _holds("own", day), "left")
+        .join(F.broadcast(every), _holds("every", day), "left")
+    )
+    is_outlier = F.lit(False)
+    for measure in _MEASURES:
+        for scope in ("own", "every"):
+            limit = F.col(f"{scope}._{measure}")
+            is_usual = _size(F.col(measure)).between(limit["low_size"], limit["high_size"])
+            is_outlier = is_outlier | F.coalesce(~is_usual, F.lit(False))
+    return flagged.select(*order_lines.columns, is_outlier.alias("is_outlier"))
+
+
+def _limit(measure: str) -> Expression:
+    return F.max(F.when(F.col("measure") == measure, F.struct("low_size", "high_size")))
+
+
+def _holds(limits: str, day: Expression) -> Expression:
+    return (day >= F.col(f"{limits}.first_date")) & (day <= F.coalesce(f"{limits}.last_date", day))
+
+
+def _size(value: Expression) -> Expression:
+    return F.log1p(F.abs(value.cast("double")))
+
+
+def _aged_days(lines: DataFrame) -> DataFrame:
+    """Each day and the age of the ledger on it: how often its lines had doubled before; 0 on the first day."""
+    days = lines.where(F.col("order_date").isNotNull()).groupBy("order_date").agg(F.count("*").alias("lines"))
+    earlier = F.sum("lines").over(Window.orderBy("order_date").rowsBetween(Window.unboundedPreceding, -1))
+    doublings = F.floor(F.log2(F.coalesce(earlier, F.lit(0)) + 1)).cast("int")
+    return days.select("order_date", doublings.alias("_made"))
+
+
+def _counted(lines: DataFrame, products: DataFrame) -> DataFrame:
+    """Lines per age in which they came, category and size; and once more over all categories."""
+    measured = [F.struct(F.lit(name).alias("measure"), _size(F.col(name)).alias("size")) for name in _MEASURES]
     counted = (
-        lines.select(_AGE, "_scope", F.explode(F.array(*measured)).alias("_measure"))
-        .select(F.col(_AGE).alias("_made"), "_scope", "_measure.name", "_measure.size")
+        lines.join(products.select("product_id", "category"), "product_id", "left")
+        .select("_made", "category", F.inline(F.array(*measured)))
         .where(F.col("size").isNotNull())
-        .groupBy("_made", "_scope", "name", "size")
-        .agg(F.count("*").alias("lines"))
-        .join(F.broadcast(ages), F.col("_made") < F.col(_AGE))
-        .withColumn("_scope", F.explode(F.array("_scope", F.lit(_ALL))))
-        .groupBy(_AGE, "_scope", "name", "size")
-        .agg(F.sum("lines").alias("lines"))
+        .groupBy("_made", "category", "measure", "size")
+        .agg(F.count("*").alias("_lines"))
     )
-    scope = [_AGE, "_scope", "name"]
-    centers = counted.groupBy(*scope).agg(
-        F.percentile("size", 0.5, F.col("lines")).alias("center"), F.sum("lines").alias("total")
+    scopes = F.array_compact(F.array(F.nullif("category", F.lit(_ALL)), F.lit(_ALL)))
+    return counted.withColumn("category", F.explode(scopes))
+
+
+def _usual_sizes(counted: DataFrame, days: DataFrame) -> DataFrame:
+    """Median size and unit of distance per age, category and measure, of the lines of all earlier ages."""
+    ages = days.groupBy(F.col("_made").alias("_age")).agg(F.min("order_date").alias("first_date"))
+    next_date = F.lead("first_date").over(Window.orderBy("_age"))
+    ages = ages.withColumn("last_date", F.date_sub(next_date, 1))
+    past = (
+        counted.join(F.broadcast(ages), F.col("_made") < F.col("_age"))
+        .groupBy(*_SCOPE, "first_date", "last_date", "size")
+        .agg(F.sum("_lines").alias("_lines"))
     )
-    distances = counted.join(F.broadcast(centers), scope).withColumn("distance", F.abs(F.col("size") - F.col("center")))
-    deviation = F.percentile("distance", 0.5, F.col("lines")) * F.lit(_NORMAL_CONSISTENCY)
-    return distances.groupBy(*scope, "center", "total").agg(F.greatest(deviation, F.lit(_LEAST_UNIT)).alias("unit"))
-
-
-def _own_limits(usual: DataFrame) -> DataFrame:
-    """Per age and category: between which sizes its lines are usual for it."""
-    own = usual.where((F.col("_scope") != _ALL) & (F.col("total") >= MIN_LINES)).groupBy(_AGE, "_scope")
-    return own.agg(*(_limit(name, "own", THRESHOLD) for name in _MEASURES))
-
-
-def _all_limits(usual: DataFrame) -> DataFrame:
-    """Per age: between which sizes lines of any category are usual."""
-    whole = usual.where((F.col("_scope") == _ALL) & (F.col("total") >= MIN_LINES)).groupBy(_AGE)
-    return whole.agg(*(_limit(name, "all", 2 * THRESHOLD) for name in _MEASURES))
-
-
-def _limit(name: str, limit: str, threshold: float) -> Expression:
-    reach = threshold * F.col("unit")
-    bounds = F.struct((F.col("center") - reach).alias("low"), (F.col("center") + reach).alias("high"))
-    return F.max(F.when(F.col("name") == name, bounds)).alias(f"_{limit}_{name}")
+    center = F.percentile("size", 0.5, F.col("_lines")).over(Window.partitionBy(*_SCOPE))
+    distances = past.withColumn("_center", center).withColumn("_distance", F.abs(F.col("size") - F.col("_center")))
+    deviation = F.percentile("_distance", 0.5, F.col("_lines")) * F.lit(_NORMAL_CONSISTENCY)
+    return distances.groupBy(*_SCOPE, "first_date", "last_date", "_center").agg(
+        F.greatest(deviation, F.lit(_LEAST_UNIT)).alias("_unit"), F.sum("_lines").alias("_total")
+    )

@@ -48,6 +48,7 @@ from promo_spark.ingest.entities import (
     conform_redemptions,
 )
 from promo_spark.ingest.order_lines import conform_order_lines
+from promo_spark.ingest.outliers import learn_usual_sizes
 from promo_spark.pipelines.ingest_accounts import account_records, reconcile_sales, since, tell_equal_lines
 from promo_spark.pipelines.ingest_loads import Load, new_loads, offered_entities
 from promo_spark.runtime import Pipeline, Stage
@@ -173,7 +174,8 @@ def _stand_in_products(stage: Stage) -> None:
         "ingest_sequence": F.lit(0),
     }
     columns = [given.get(c.name, F.lit(None).cast(c.dtype)).alias(c.name) for c in PRODUCTS.columns]
-    stage.write(PRODUCTS, new.select(*columns))
+    # A merge forgets what was cached of its own table; these rows are few, and none would be new after it.
+    stage.write(PRODUCTS, new.select(*columns).localCheckpoint())
 
 
 def _bring_to_silver(stage: Stage, silver: TableContract, *, is_new: bool) -> dict[str, float]:
@@ -189,12 +191,7 @@ def _bring_to_silver(stage: Stage, silver: TableContract, *, is_new: bool) -> di
         return {}
     if silver == ORDER_LINES:
         _stand_in_products(stage)
-        conformed = conform_order_lines(
-            order_lines=pending,
-            history=stage.store.read(ORDER_LINES),
-            products=stage.store.read(PRODUCTS),
-            time_zone=stage.settings.source.time_zone,
-        )
+        conformed = _conform_order_lines(stage, pending)
     else:
         conformed = _CONFORM[silver.entity](**{silver.entity: pending})
     written = stage.write(silver, conformed)
@@ -203,6 +200,16 @@ def _bring_to_silver(stage: Stage, silver: TableContract, *, is_new: bool) -> di
         return figures
     tell_equal_lines(stage, newest)
     return figures | reconcile_sales(stage, newest)
+
+
+def _conform_order_lines(stage: Stage, pending: DataFrame) -> DataFrame:
+    products, zone = stage.store.read(PRODUCTS), stage.settings.source.time_zone
+    usual = learn_usual_sizes(
+        order_lines=pending, history=stage.store.read(ORDER_LINES), products=products, time_zone=zone
+    )
+    # Some hundred rows that a write would learn three times over.
+    known = usual.localCheckpoint()
+    return conform_order_lines(order_lines=pending, usual_sizes=known, products=products, time_zone=zone)
 
 
 def _newest(stage: Stage, contract: TableContract) -> int:

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from promo_spark.contracts.silver import ORDER_LINES
 from promo_spark.contracts.table import TableContract, bronze_of, rejected_of
 from promo_spark.errors import ContractError, SourceError
-from promo_spark.ingest.order_lines import stand_in_line_id
+from promo_spark.ingest.placed_lines import stand_in_line_id
 from promo_spark.runtime import Stage
 from promo_spark.runtime.store import Written
 

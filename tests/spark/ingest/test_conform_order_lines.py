@@ -16,6 +16,7 @@ from promo_spark.contracts.table import bronze_of
 from promo_spark.features.lines import describe_lines
 from promo_spark.ingest.entities import conform_prices, conform_products, conform_redemptions
 from promo_spark.ingest.order_lines import conform_order_lines
+from promo_spark.ingest.outliers import learn_usual_sizes
 from promo_spark.response.products import weigh_products
 from tests.conftest import MakeRows
 
@@ -52,12 +53,11 @@ def conform_frame(
     zone: str = "UTC",
     history: DataFrame | None = None,
 ) -> DataFrame:
-    return conform_order_lines(
-        order_lines=make_rows(BRONZE, lines),
-        history=make_rows(ORDER_LINES, []) if history is None else history,
-        products=make_rows(PRODUCTS, [{"product_id": name, "category": kind} for name, kind in categories.items()]),
-        time_zone=zone,
-    )
+    rows = make_rows(BRONZE, lines)
+    products = make_rows(PRODUCTS, [{"product_id": name, "category": kind} for name, kind in categories.items()])
+    known = make_rows(ORDER_LINES, []) if history is None else history
+    usual = learn_usual_sizes(order_lines=rows, history=known, products=products, time_zone=zone).localCheckpoint()
+    return conform_order_lines(order_lines=rows, usual_sizes=usual, products=products, time_zone=zone)
 
 
 def test_days_hours_and_weeks_are_the_retailers(make_rows: MakeRows) -> None:
@@ -145,7 +145,7 @@ def test_nothing_is_unusual_on_the_first_day_or_before_thirty_lines(make_rows: M
 
 
 def some_weeks() -> list[dict[str, Any]]:
-    """Forty lines a day for 28 days; on the 20th day one of 60 units, usual only for what comes afterwards."""
+    """Ten lines a day, later a hundred; on the 20th day one of 60 units, usual only for what comes afterwards."""
     days = [datetime(2017, 1, 2, 12, tzinfo=UTC) + timedelta(days=day) for day in range(28)]
     lines = [
         a_line(
@@ -157,7 +157,7 @@ def some_weeks() -> list[dict[str, Any]]:
             source_ordinal=100 * day + place,
         )
         for day, when in enumerate(days)
-        for place in range(40 if day < 20 else 400)
+        for place in range(10 if day < 20 else 100)
     ]
     return [*lines, {**lines[0], "ordered_at": days[19], "quantity": Decimal(60), "source_ordinal": 99_999}]
 

@@ -13,7 +13,7 @@ RECOMMENDED_PRODUCTS = TableContract(
     columns=(
         Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
         _AS_OF,
-        Column("model", T.StringType(), "als, popularity or personal_frequency"),
+        Column("model", T.StringType(), "als, neighbours, popularity or personal_frequency"),
         Column("slot", T.StringType(), "all: repeats allowed; novel: products never bought before"),
         Column("rank", T.IntegerType(), "From 1, the best"),
         Column("product_id", T.StringType(), "Product", required=True),

@@ -79,7 +79,7 @@ class SegmentSettings(Frozen):
 
 
 class RecommendSettings(Frozen):
-    """Implicit matrix factorisation and the lists made from it."""
+    """Models of what customers buy, and the lists made from them."""
 
     rank: int = Field(default=64, ge=1)
     iterations: int = Field(default=4, ge=1)
@@ -89,6 +89,12 @@ class RecommendSettings(Frozen):
     min_customers: int = Field(default=5, ge=1, description="Products bought by fewer customers are not recommended")
     half_life_days: float = Field(default=112.0, gt=0, description="Decay of personal frequency and of confidence")
     popularity_days: int = Field(default=28, ge=1)
+    neighbours: int = Field(default=300, ge=1, description="Most similar customers that each is told of")
+    neighbour_power: float = Field(default=2.0, ge=0, description="A neighbour weighs its similarity to this power")
+    neighbour_weight: float = Field(default=0.2, ge=0, description="Neighbours' habits beside the customer's own")
+    reference_customers: int = Field(
+        default=5000, ge=2, description="Customers among whom neighbours are looked for; all where there are fewer"
+    )
     excluded_departments: tuple[str, ...] = ()
     excluded_categories: tuple[str, ...] = ()
 

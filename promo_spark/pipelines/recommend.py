@@ -1,25 +1,35 @@
-"""Recommend products to customers: latent factors beside the baselines they have to beat."""
+"""Recommend products to customers: latent factors and neighbours beside the baselines they have to beat."""
+
+from pyspark.sql import DataFrame
 
 from promo_spark.contracts.recommend import FACTORS, RECOMMENDED_PRODUCTS
 from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
 from promo_spark.recommend.baselines import recommend_by_baselines
 from promo_spark.recommend.factorisation import Factorisation, describe_factors, fit_factorisation
 from promo_spark.recommend.lists import recommend_by_factors
+from promo_spark.recommend.neighbours import draw_reference_customers, recommend_by_neighbours
 from promo_spark.recommend.purchases import list_catalogue, summarise_purchases
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.stage import Stage
 
 
 def run(stage: Stage) -> None:
-    """Fit the factors, then write every model's lists."""
-    order_lines, products = stage.read(ORDER_LINES), stage.read(PRODUCTS)
+    """Draw the neighbours and fit the factors, then write every model's lists."""
     as_of_date, settings = stage.as_of_date, stage.settings.recommend
+    tables = {"order_lines": stage.read(ORDER_LINES), "products": stage.read(PRODUCTS)}
     # The steps build the same plan again, and so find these rows.
-    purchases = summarise_purchases(
-        order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings
-    ).persist()
+    purchases = summarise_purchases(**tables, as_of_date=as_of_date, settings=settings).persist()
     catalogue = list_catalogue(purchases=purchases, as_of_date=as_of_date, settings=settings)
-    lists = recommend_by_baselines(order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings)
+    lists = recommend_by_baselines(**tables, as_of_date=as_of_date, settings=settings)
+    reference = draw_reference_customers(
+        purchases=purchases, catalogue=catalogue, as_of_date=as_of_date, settings=settings
+    )
+    if reference is None:
+        stage.limitation("fewer than two customers bought products that may be recommended: no neighbours.")
+    else:
+        lists = lists.unionByName(
+            recommend_by_neighbours(**tables, reference=reference, as_of_date=as_of_date, settings=settings)
+        )
     stage.progress("fitting latent factors")
     factorisation = fit_factorisation(
         purchases=purchases, catalogue=catalogue, settings=settings, seed=stage.settings.seed
@@ -27,28 +37,30 @@ def run(stage: Stage) -> None:
     if factorisation is None:
         stage.limitation(
             "fewer than two customers, or than two products that enough customers bought "
-            f"(recommend.min_customers is {settings.min_customers}): no latent factors, only the baselines."
+            f"(recommend.min_customers is {settings.min_customers}): no latent factors."
         )
         stage.write(FACTORS, stage.read(FACTORS).limit(0))
     else:
-        stage.write(FACTORS, describe_factors(factorisation=factorisation, as_of_date=as_of_date))
-        lists = lists.unionByName(
-            recommend_by_factors(
-                factors=stage.read(FACTORS),
-                order_lines=order_lines,
-                products=products,
-                product_factors=factorisation.product_factors,
-                as_of_date=as_of_date,
-                settings=settings,
-                customer_blocks=factorisation.customer_blocks,
-            )
-        )
+        lists = lists.unionByName(_lists_by_factors(stage, factorisation, tables))
     stage.write(RECOMMENDED_PRODUCTS, lists)
     if factorisation is not None:
         _keep(stage, factorisation)
         for frame in (factorisation.ratings, factorisation.customers, factorisation.products):
             frame.unpersist()
     purchases.unpersist()
+
+
+def _lists_by_factors(stage: Stage, factorisation: Factorisation, tables: dict[str, DataFrame]) -> DataFrame:
+    """Write the factors, and make lists from what was written."""
+    stage.write(FACTORS, describe_factors(factorisation=factorisation, as_of_date=stage.as_of_date))
+    return recommend_by_factors(
+        factors=stage.read(FACTORS),
+        **tables,
+        product_factors=factorisation.product_factors,
+        as_of_date=stage.as_of_date,
+        settings=stage.settings.recommend,
+        customer_blocks=factorisation.customer_blocks,
+    )
 
 
 def _keep(stage: Stage, factorisation: Factorisation) -> None:
@@ -67,7 +79,7 @@ def _keep(stage: Stage, factorisation: Factorisation) -> None:
 
 PIPELINE = Pipeline(
     name="recommend",
-    summary="Recommend products to each customer: latent factors, popularity and personal frequency.",
+    summary="Recommend products to each customer: latent factors, neighbours, popularity and personal frequency.",
     reads=(ORDER_LINES, PRODUCTS),
     writes=(FACTORS, RECOMMENDED_PRODUCTS),
     run=run,

@@ -12,13 +12,13 @@ from pyspark.sql import functions as F
 from threadpoolctl import threadpool_limits
 
 from promo_spark.kernels.packed_items import NONE, PackedItems
-from promo_spark.kernels.topk import EligibleSets, TopK, best_items, recommend_block
+from promo_spark.kernels.topk import EligibleSets, best_items, recommend_block
 from promo_spark.recommend.factorisation import ProductFactors
+from promo_spark.recommend.packed_lists import LIST_COLUMNS, pack_lists, unpack_lists
 
 ProductSets = Sequence[NDArray[np.int64]]
 """For each set the indices of its products in the catalogue, ascending."""
 
-_LISTS = ("slot string", "products array<string>", "scores array<float>", "repeats array<boolean>")
 _SEEN, _SET = "seen", "product_set"
 _Maker = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
@@ -51,17 +51,8 @@ def list_best_products(
         packed = packed.sortWithinPartitions(_SET, "customer_id")
     shared = customers.sparkSession.sparkContext.broadcast((product_factors, _pack(product_sets)))
     id_type = customers.schema["customer_id"].dataType.simpleString()
-    lists = packed.mapInArrow(_list_maker(shared, list_length), ", ".join((f"customer_id {id_type}", *_LISTS)))
-    # One row per list crosses from Python; the JVM takes it apart at a fraction of the cost.
-    entries = F.arrays_zip("products", "scores", "repeats")
-    return lists.select("customer_id", "slot", F.posexplode(entries).alias("place", "entry")).select(
-        "customer_id",
-        "slot",
-        (F.col("place") + 1).alias("rank"),
-        F.col("entry.products").alias("product_id"),
-        F.col("entry.scores").alias("score"),
-        F.col("entry.repeats").alias("is_repeat"),
-    )
+    lists = packed.mapInArrow(_list_maker(shared, list_length), ", ".join((f"customer_id {id_type}", *LIST_COLUMNS)))
+    return unpack_lists(lists)
 
 
 def _pack(product_sets: ProductSets) -> PackedItems:
@@ -94,11 +85,11 @@ def _lists_of_batch(
         )
     if _SEEN not in batch.schema.names:
         best = best_items(factors, items, length, eligible=eligible)
-        yield _as_lists(customer_ids, "all", best, np.zeros(best.items.shape, dtype=np.bool_), product_ids)
+        yield pack_lists(customer_ids, "all", best, np.zeros(best.items.shape, dtype=np.bool_), product_ids)
         return
     lists = recommend_block(factors, items, _packed_lists(batch.column(_SEEN)), length, eligible=eligible)
-    yield _as_lists(customer_ids, "all", lists.all_items, lists.is_repeat, product_ids)
-    yield _as_lists(customer_ids, "novel", lists.novel_items, np.zeros_like(lists.is_repeat), product_ids)
+    yield pack_lists(customer_ids, "all", lists.all_items, lists.is_repeat, product_ids)
+    yield pack_lists(customer_ids, "novel", lists.novel_items, np.zeros_like(lists.is_repeat), product_ids)
 
 
 def _factors_of(batch: pa.RecordBatch, rank: int) -> NDArray[np.float32]:
@@ -115,19 +106,3 @@ def _packed_lists(column: pa.ListArray) -> PackedItems:
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     return PackedItems(offsets, column.flatten().to_numpy(zero_copy_only=False).astype(np.int64))
-
-
-def _as_lists(
-    customer_ids: pa.Array, slot: str, best: TopK, is_repeat: NDArray[np.bool_], product_ids: pa.StringArray
-) -> pa.RecordBatch:
-    """One row per customer; places that no product fills are left out."""
-    found = best.items != NONE
-    offsets = pa.array(np.concatenate([[0], np.cumsum(found.sum(axis=1))]), pa.int32())
-    columns = {
-        "customer_id": customer_ids,
-        "slot": pa.array(np.full(len(customer_ids), slot), pa.string()),
-        "products": pa.ListArray.from_arrays(offsets, product_ids.take(pa.array(best.items[found]))),
-        "scores": pa.ListArray.from_arrays(offsets, pa.array(best.scores[found])),
-        "repeats": pa.ListArray.from_arrays(offsets, pa.array(is_repeat[found])),
-    }
-    return pa.RecordBatch.from_pydict(columns)

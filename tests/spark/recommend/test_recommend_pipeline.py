@@ -56,8 +56,9 @@ def test_a_single_customer_gets_the_baselines_and_it_is_said(make_rows: Callable
         }
     )
     run(cast(Stage, stage))
-    assert len(stage.limitations) == 1
-    assert "no latent factors" in stage.limitations[0]
+    assert len(stage.limitations) == 2
+    assert "no neighbours" in stage.limitations[0]
+    assert "no latent factors" in stage.limitations[1]
     assert stage.tables[FACTORS.name].isEmpty()
     written = stage.tables[RECOMMENDED_PRODUCTS.name].select("model", "slot", "rank", "product_id").collect()
     assert sorted(map(tuple, written)) == [

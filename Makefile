@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test test-all lint types format bench bench-pipeline bench-topk ui docs lock clean
+.PHONY: help setup setup-dev run test test-all lint types format bench bench-pipeline bench-topk bench-recommend ui docs lock clean
 
 VENV := $(or $(PROMO_SPARK_VENV),.venv)
 PYTHON := $(VENV)/bin/python
@@ -67,6 +67,10 @@ bench-pipeline: setup-dev
 ## exact top-k lists on Spark beside peers
 bench-topk: setup-dev $(PEERS)/.ready
 	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) benchmarks/topk.py $(ARGS)
+
+## recommended lists against what was bought, beside peers
+bench-recommend: setup-dev $(PEERS)/.ready
+	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) benchmarks/recommend.py $(ARGS)
 
 # Peers have an environment of their own: what they need must not move the project's packages.
 $(PEERS)/.ready: benchmarks/requirements.txt | setup-dev

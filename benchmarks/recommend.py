@@ -186,6 +186,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, action="append", help="settings files, with the source")
     parser.add_argument("--set", action="append", default=[], help="a setting, key=value")
+    parser.add_argument("--days", type=int, default=366, help="days from the as_of_date that count")
+    parser.add_argument("--no-peers", action="store_true", help="the project's models only: to settle settings")
     parser.add_argument("--all-model", default="neighbours", help="model that stands for the project in the slot all")
     parser.add_argument("--novel-model", default="neighbours", help="the same in the slot novel")
     options = parser.parse_args()
@@ -193,8 +195,10 @@ def main() -> None:
     settings = load_settings(options.config or [ROOT / "benchmarks/recommend.yaml"], options.set)
     with tempfile.TemporaryDirectory() as scratch:
         found, rows, cpu_s = run_stage(settings, Path(scratch))
-        peers, versions = run_peers(Path(scratch), settings.recommend.min_customers)
-    relevant = relevant_products(rows)
+        peers, versions = found, {}
+        if not options.no_peers:
+            peers, versions = run_peers(Path(scratch), settings.recommend.min_customers)
+    relevant = relevant_products(rows[rows["day"] < options.days])
     own, others = lists_by_model(found), lists_by_model(peers)
     chosen = {"all": options.all_model, "novel": options.novel_model}
     result: dict[str, object] = {

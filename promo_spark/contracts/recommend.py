@@ -13,11 +13,15 @@ RECOMMENDED_PRODUCTS = TableContract(
     columns=(
         Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
         _AS_OF,
-        Column("model", T.StringType(), "als, neighbours, popularity or personal_frequency"),
+        Column("model", T.StringType(), "als, hybrid, neighbours, popularity or personal_frequency"),
         Column("slot", T.StringType(), "all: repeats allowed; novel: products never bought before"),
         Column("rank", T.IntegerType(), "From 1, the best"),
         Column("product_id", T.StringType(), "Product", required=True),
-        Column("score", T.DoubleType(), "The model's own score"),
+        Column(
+            "score",
+            T.DoubleType(),
+            "The model's own score; of hybrid the probability of a purchase in the weeks that follow",
+        ),
         Column("is_repeat", T.BooleanType(), "The customer bought it before the date", required=True),
     ),
     checks=("rank >= 1", "slot IN ('all', 'novel')"),

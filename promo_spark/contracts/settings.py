@@ -95,6 +95,14 @@ class RecommendSettings(Frozen):
     reference_customers: int = Field(
         default=5000, ge=2, description="Customers among whom neighbours are looked for; all where there are fewer"
     )
+    hybrid_enabled: bool = Field(
+        default=False, description="Rank the other models' proposals by what was bought in earlier weeks"
+    )
+    ranker_windows: int = Field(default=2, ge=1, description="Earlier windows that the second stage learns from")
+    ranker_days: int = Field(default=28, ge=7, description="Length of such a window, and of what is predicted")
+    ranker_trees: int = Field(default=50, ge=1)
+    ranker_depth: int = Field(default=5, ge=1, le=8)
+    ranker_step: float = Field(default=0.1, gt=0, le=1)
     excluded_departments: tuple[str, ...] = ()
     excluded_categories: tuple[str, ...] = ()
 

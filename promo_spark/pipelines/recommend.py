@@ -6,6 +6,7 @@ from promo_spark.contracts.recommend import FACTORS, RECOMMENDED_PRODUCTS
 from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
 from promo_spark.recommend.baselines import recommend_by_baselines
 from promo_spark.recommend.factorisation import Factorisation, describe_factors, fit_factorisation
+from promo_spark.recommend.hybrid import Hybrid, fit_hybrid, recommend_by_hybrid
 from promo_spark.recommend.lists import recommend_by_factors
 from promo_spark.recommend.neighbours import draw_reference_customers, recommend_by_neighbours
 from promo_spark.recommend.purchases import list_catalogue, summarise_purchases
@@ -42,12 +43,36 @@ def run(stage: Stage) -> None:
         stage.write(FACTORS, stage.read(FACTORS).limit(0))
     else:
         lists = lists.unionByName(_lists_by_factors(stage, factorisation, tables))
+    hybrid = _fit_hybrid(stage, catalogue, tables)
+    if hybrid is not None:
+        lists = lists.unionByName(
+            recommend_by_hybrid(**tables, hybrid=hybrid, as_of_date=as_of_date, settings=settings)
+        )
     stage.write(RECOMMENDED_PRODUCTS, lists)
     if factorisation is not None:
         _keep(stage, factorisation)
         for frame in (factorisation.ratings, factorisation.customers, factorisation.products):
             frame.unpersist()
     purchases.unpersist()
+
+
+def _fit_hybrid(stage: Stage, catalogue: DataFrame, tables: dict[str, DataFrame]) -> Hybrid | None:
+    """Learn the second stage, where the settings ask for it, and keep its models."""
+    settings = stage.settings.recommend
+    if not settings.hybrid_enabled:
+        return None
+    stage.progress("learning from earlier weeks")
+    hybrid = fit_hybrid(
+        **tables, catalogue=catalogue, as_of_date=stage.as_of_date, settings=settings, seed=stage.settings.seed
+    )
+    if hybrid is None:
+        stage.limitation("too little was bought in the earlier weeks to learn a second stage from: no hybrid lists.")
+        return None
+    for slot, ranker in hybrid.rankers.items():
+        stage.metrics({f"ranker_{slot}_examples": float(ranker.example_count)})
+        scored = ranker.model.transform(ranker.sample)
+        stage.save_model(f"product_ranker_{slot}", ranker.model, ranker.sample, scored.select("prediction"))
+    return hybrid
 
 
 def _lists_by_factors(stage: Stage, factorisation: Factorisation, tables: dict[str, DataFrame]) -> DataFrame:

@@ -123,6 +123,13 @@ def recommend_by_neighbours(
     )
 
 
+def places_of(customer_ids: pa.Array, reference_ids: NDArray[np.str_]) -> NDArray[np.int64]:
+    """The customers' places among the reference customers, ``NONE`` for the others."""
+    own = np.array(customer_ids.to_pylist(), dtype=np.str_)
+    places = np.minimum(np.searchsorted(reference_ids, own), len(reference_ids) - 1)
+    return np.where(reference_ids[places] == own, places, NONE)
+
+
 def _histories(
     purchases: DataFrame, product_ids: NDArray[np.str_], as_of_date: date, settings: RecommendSettings
 ) -> DataFrame:
@@ -159,19 +166,12 @@ def _list_maker(shared: Broadcast[ReferenceCustomers], neighbourhood: Neighbourh
         for batch in batches:
             customer_ids = batch.column("customer_id")
             habits, _ = _matrices(batch, len(product_ids))
-            places = _places_of(customer_ids, reference.customer_ids)
+            places = places_of(customer_ids, reference.customer_ids)
             lists = recommend_from_neighbours(habits, places, reference.pool, neighbourhood, length)
             yield pack_lists(customer_ids, "all", lists.all_items, lists.is_repeat, product_ids)
             yield pack_lists(customer_ids, "novel", lists.novel_items, np.zeros_like(lists.is_repeat), product_ids)
 
     return make_lists
-
-
-def _places_of(customer_ids: pa.Array, reference_ids: NDArray[np.str_]) -> NDArray[np.int64]:
-    """The customers' places among the reference customers, ``NONE`` for the others."""
-    own = np.array(customer_ids.to_pylist(), dtype=np.str_)
-    places = np.minimum(np.searchsorted(reference_ids, own), len(reference_ids) - 1)
-    return np.where(reference_ids[places] == own, places, NONE)
 
 
 def _matrices(rows: pa.Table | pa.RecordBatch, n_products: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:

@@ -7,7 +7,7 @@ from promo_spark.contracts.measurement import MEASUREMENT
 from promo_spark.contracts.plans import PLANS
 from promo_spark.contracts.recommend import RECOMMEND
 from promo_spark.contracts.response import RESPONSE
-from promo_spark.contracts.segments import SEGMENTS
+from promo_spark.contracts.segments import BEHAVIOUR, SEGMENTS
 from promo_spark.contracts.silver import SILVER
 from promo_spark.contracts.table import TableContract, bronze_of
 from promo_spark.contracts.truth import TRUTH
@@ -22,6 +22,7 @@ TABLES: dict[str, TableContract] = {
         *SILVER,
         *FEATURES,
         *SEGMENTS,
+        *BEHAVIOUR,
         *RECOMMEND,
         *RESPONSE,
         *PLANS,

@@ -74,4 +74,80 @@ SEGMENT_QUALITY = TableContract(
     ),
 )
 
-SEGMENTS = (SEGMENT_CUSTOMERS, SEGMENT_PROFILES, SEGMENT_QUALITY)
+HISTORIES = TableContract(
+    name="segments.histories",
+    grain="one row per customer with a purchase before the date; passed between steps, not stored",
+    key=("customer_id", AS_OF_DATE),
+    columns=(
+        Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
+        _AS_OF,
+        Column("shopping_days", T.ArrayType(T.IntegerType()), "Days with a purchase since 1970-01-01, ascending"),
+        Column("spend_amounts", T.ArrayType(T.DoubleType()), "What was bought on each of them", unit="currency"),
+    ),
+    mode="passed",
+)
+
+SEGMENT_BEHAVIOUR = TableContract(
+    name="segments.behaviour",
+    grain="one row per customer with a purchase before the date",
+    key=("customer_id", AS_OF_DATE),
+    columns=(
+        Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
+        _AS_OF,
+        Column(
+            "horizon_days", T.IntegerType(), "How far ahead is looked, from the date on", unit="days", required=True
+        ),
+        Column(
+            "churn_prob",
+            T.DoubleType(),
+            "Probability of no purchase within the horizon; NULL where too few left or stayed to learn it",
+            unit="probability",
+        ),
+        Column("purchase_prob", T.DoubleType(), "Probability of a purchase within it", unit="probability"),
+        Column("expected_spend_amount", MONEY, "Mean of the spend within it, returns left out", unit="currency"),
+        Column("median_spend_amount", MONEY, "Half of the time the customer will spend less", unit="currency"),
+    ),
+    checks=(
+        "churn_prob BETWEEN 0 AND 1",
+        "purchase_prob BETWEEN 0 AND 1",
+        "expected_spend_amount >= 0",
+        "median_spend_amount >= 0",
+    ),
+)
+
+BEHAVIOUR_QUALITY = TableContract(
+    name="segments.behaviour_quality",
+    grain="one row per model tried for what customers do next",
+    key=("subject", "model", AS_OF_DATE),
+    columns=(
+        Column("subject", T.StringType(), "churn or spend"),
+        Column("model", T.StringType(), "logistic, tree, forest, svm, gbt; linear, blend; a naive rule"),
+        _AS_OF,
+        Column("customer_count", T.LongType(), "Customers it was judged on", unit="count", required=True),
+        Column("auc", T.DoubleType(), "Chance that who left was scored above who stayed", unit="0 to 1"),
+        Column("log_loss", T.DoubleType(), "Mean negative log-likelihood once calibrated", unit="nats"),
+        Column("absolute_error_amount", T.DoubleType(), "Mean absolute error of the median", unit="currency"),
+        Column("is_chosen", T.BooleanType(), "The one used", required=True),
+    ),
+)
+
+SEGMENT_MIGRATION = TableContract(
+    name="segments.migration",
+    grain="one row per pair of segments, of the newest date before and of this one, with a common customer",
+    key=("previous_segment_id", "segment_id", AS_OF_DATE),
+    columns=(
+        Column("previous_segment_id", T.IntegerType(), "Segment at the date before; -1 for customers not known then"),
+        Column("segment_id", T.IntegerType(), "Segment now; -1 for customers no longer known"),
+        _AS_OF,
+        Column("previous_date", T.DateType(), "The date before", required=True),
+        Column("previous_segment_name", T.StringType(), "Its name then"),
+        Column("segment_name", T.StringType(), "Its name now"),
+        Column("customer_count", T.LongType(), "Customers", unit="count", required=True),
+        Column("customer_rate", T.DoubleType(), "Share of the customers of the previous segment", unit="share"),
+        Column("is_match", T.BooleanType(), "The one carries on the other", required=True),
+    ),
+    checks=("customer_count > 0", "previous_date < as_of_date"),
+)
+
+SEGMENTS = (SEGMENT_CUSTOMERS, SEGMENT_PROFILES, SEGMENT_QUALITY, SEGMENT_MIGRATION)
+BEHAVIOUR = (SEGMENT_BEHAVIOUR, BEHAVIOUR_QUALITY)

@@ -49,6 +49,10 @@ class FeatureSettings(Frozen):
     margin_rates: dict[str, float] = Field(default_factory=dict, description="The same by department")
 
 
+ChurnModel = Literal["logistic", "tree", "forest", "svm", "gbt"]
+SpendModel = Literal["linear", "tree", "forest", "gbt", "blend"]
+
+
 class SegmentSettings(Frozen):
     """Clustering of customers."""
 
@@ -76,6 +80,13 @@ class SegmentSettings(Frozen):
         "weekend_order_rate",
     )
     max_iterations: int = Field(default=30, ge=1)
+    horizon_days: int = Field(default=91, ge=7, description="How far ahead churn and spend are predicted")
+    churn_models: tuple[ChurnModel, ...] = Field(default=("logistic", "tree", "forest", "svm", "gbt"), min_length=1)
+    spend_models: tuple[SpendModel, ...] = Field(
+        default=("linear", "tree", "forest", "gbt", "blend"),
+        min_length=1,
+        description="Tried on the last horizon before the date; blend is the mean of linear and gbt",
+    )
 
 
 class RecommendSettings(Frozen):

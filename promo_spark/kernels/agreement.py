@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from math import comb
 
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
 
 def adjusted_rand_index(cells: Iterable[tuple[int, int, int]]) -> float:
     """Adjusted Rand index from the counts of a contingency table.
@@ -39,3 +42,30 @@ def adjusted_rand_index(cells: Iterable[tuple[int, int, int]]) -> float:
     expected = by_row * by_column / pairs if pairs else 0.0
     highest = (by_row + by_column) / 2
     return 1.0 if highest == expected else (index - expected) / (highest - expected)
+
+
+def match_groups(cells: Iterable[tuple[int, int, int]]) -> dict[int, int]:
+    """Which group of a later grouping carries on which of an earlier one.
+
+    Pairs are one to one, and together keep as many items as any such pairs can; groups without a common item are
+    no pair. Among equally good pairings it is settled by the labels.
+
+    Args:
+        cells: ``(label in the earlier, label in the later, count)``, each pair of labels at most once.
+
+    Returns:
+        Later label by earlier label.
+
+    Complexity: O(groups³). Source: Kuhn 1955, by ``scipy.optimize.linear_sum_assignment``.
+
+    >>> match_groups([(0, 0, 5), (0, 1, 9), (1, 1, 8), (1, 0, 1)])
+    {0: 0, 1: 1}
+    """
+    counts = {(earlier, later): count for earlier, later, count in cells}
+    rows = sorted({earlier for earlier, _ in counts})
+    columns = sorted({later for _, later in counts})
+    table = np.zeros((len(rows), len(columns)), dtype=np.int64)
+    for (earlier, later), count in counts.items():
+        table[rows.index(earlier), columns.index(later)] = count
+    pairs = zip(*linear_sum_assignment(table, maximize=True), strict=True)
+    return {rows[row]: columns[column] for row, column in pairs if table[row, column] > 0}

@@ -153,4 +153,5 @@ def _active_weeks(owners: Ints, ages: Floats, tenure: Floats, window: int) -> Fl
     week = ((ages - 1) // _WEEK).astype(np.int64)
     near = week < weeks
     active = np.unique(owners[near] * weeks + week[near]) // weeks
-    return _sums(active, None, len(tenure)) / np.clip(np.ceil(tenure / _WEEK), 2, weeks)
+    known: Floats = np.clip(np.ceil(tenure / _WEEK), 2, weeks)
+    return _sums(active, None, len(tenure)) / known

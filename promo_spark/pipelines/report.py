@@ -13,7 +13,7 @@ from promo_spark.contracts.features import PROMOTION_FEATURES
 from promo_spark.contracts.measurement import BACKTESTS, FORECAST_ACTUALS
 from promo_spark.contracts.plans import SEGMENT_PLAN
 from promo_spark.contracts.response import EFFECTS, PANEL
-from promo_spark.contracts.segments import SEGMENT_PROFILES, SEGMENT_QUALITY
+from promo_spark.contracts.segments import SEGMENT_MIGRATION, SEGMENT_PROFILES, SEGMENT_QUALITY
 from promo_spark.contracts.silver import SILVER
 from promo_spark.contracts.table import rejected_of
 from promo_spark.report.facts import Evidence
@@ -46,6 +46,7 @@ def _evidence(stage: Stage) -> Evidence:
         plan=stage.read(SEGMENT_PLAN).orderBy("segment_id", "category").toPandas(),
         profiles=stage.read(SEGMENT_PROFILES).orderBy("segment_id").toPandas(),
         quality=stage.read(SEGMENT_QUALITY).orderBy("cluster_count").toPandas(),
+        migration=stage.read(SEGMENT_MIGRATION).orderBy("previous_segment_id", "segment_id").toPandas(),
         effects=stage.read(EFFECTS).orderBy("segment_id", "category", "offer_id").toPandas(),
         weeks=_past_weeks(stage),
         backtests=stage.read(BACKTESTS).orderBy("subject", "model", "metric").toPandas(),
@@ -110,6 +111,7 @@ PIPELINE = Pipeline(
         SEGMENT_PLAN,
         SEGMENT_PROFILES,
         SEGMENT_QUALITY,
+        SEGMENT_MIGRATION,
         EFFECTS,
         PANEL,
         PROMOTION_FEATURES,

@@ -13,8 +13,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES
-from promo_spark.contracts.segments import SEGMENT_CUSTOMERS, SEGMENT_PROFILES, SEGMENT_QUALITY, SEGMENTS
+from promo_spark.contracts.segments import BEHAVIOUR, SEGMENT_CUSTOMERS, SEGMENT_PROFILES, SEGMENT_QUALITY, SEGMENTS
+from promo_spark.contracts.silver import ORDER_LINES
 from promo_spark.errors import SettingsError
+from promo_spark.pipelines.segments_behaviour import predict_behaviour
+from promo_spark.pipelines.segments_migration import tell_migration
 from promo_spark.report.charts import cluster_choice, segment_map
 from promo_spark.runtime import Pipeline, Stage
 from promo_spark.segments.clusters import DISTANCE, SEGMENT, SegmentKMeans, SegmentKMeansModel, draw_sample
@@ -66,8 +69,10 @@ def run(stage: Stage) -> None:
     points.unpersist()
     _describe(stage, columns=wanted, places=_map_places(sample, clusters))
     _quality(stage, trials, chosen, reasons)
+    tell_migration(stage)
     sample_rows = customers.select("customer_id", *scaler.getInputCols())
     stage.save_model("customer_segments", model, sample_rows, model.transform(sample_rows).select(SEGMENT, DISTANCE))
+    predict_behaviour(stage)
 
 
 def _wanted_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
@@ -79,7 +84,7 @@ def _wanted_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
 
 def _write_nothing(stage: Stage) -> None:
     stage.limitation("no customer is known before the date: there are no segments.")
-    for contract in SEGMENTS:
+    for contract in (*SEGMENTS, *BEHAVIOUR):
         stage.write(contract, stage.spark.createDataFrame([], contract.schema(all_nullable=True)))
 
 
@@ -177,9 +182,9 @@ def _quality(stage: Stage, trials: tuple[Trial, ...], chosen: Trial, reasons: Ma
 
 PIPELINE = Pipeline(
     name="segments",
-    summary="Cluster the customers, choose how many segments by evidence, and say who they are.",
-    reads=(CUSTOMER_FEATURES, AFFINITY),
-    writes=SEGMENTS,
+    summary="Cluster the customers, say who they are, and predict who will leave and what the others will spend.",
+    reads=(CUSTOMER_FEATURES, AFFINITY, ORDER_LINES),
+    writes=(*SEGMENTS, *BEHAVIOUR),
     run=run,
     settings=("segments", "seed"),
 )

@@ -17,6 +17,7 @@ class Evidence:
         plan: plans.segment_plan.
         profiles: segments.profiles.
         quality: segments.quality.
+        migration: segments.migration.
         effects: response.effects.
         weeks: response.panel summed over segments: one row per category and week.
         backtests: measurement.backtests.
@@ -30,6 +31,7 @@ class Evidence:
     plan: pd.DataFrame
     profiles: pd.DataFrame
     quality: pd.DataFrame
+    migration: pd.DataFrame
     effects: pd.DataFrame
     weeks: pd.DataFrame
     backtests: pd.DataFrame
@@ -136,3 +138,47 @@ def model_table(backtests: pd.DataFrame) -> dict[str, pd.DataFrame]:
         wide = told.pivot_table(index="metric", columns="model", values="cell", aggfunc="first")
         tables[str(subject)] = wide.fillna("").rename_axis(None, axis=1)
     return tables
+
+
+@dataclass(frozen=True)
+class Migration:
+    """Where the customers of each earlier segment are now.
+
+    Attributes:
+        since: The date before.
+        segments: Columns: a segment's number and name now.
+        rows: Per earlier segment its label, and per column the share and whether that segment carries it on.
+        joined: Customers not known then.
+    """
+
+    since: str
+    segments: list[str]
+    rows: list[tuple[str, list[tuple[str, bool]]]]
+    joined: int
+
+
+def migration_table(migration: pd.DataFrame) -> Migration | None:
+    """Lay segments.migration out, earlier segments by those of now; None where there is no date before."""
+    moves = migration.to_dict("records")
+    stayed = [move for move in moves if move["previous_segment_id"] >= 0]
+    if not stayed:
+        return None
+    now = {move["segment_id"]: _label(move["segment_id"], move["segment_name"]) for move in moves}
+    then = {move["previous_segment_id"]: move["previous_segment_name"] for move in stayed}
+    cells = {
+        (move["previous_segment_id"], move["segment_id"]): (share(move["customer_rate"]), bool(move["is_match"]))
+        for move in stayed
+    }
+    columns = sorted(now, key=lambda segment: (segment < 0, segment))
+    return Migration(
+        since=str(stayed[0]["previous_date"]),
+        segments=[now[segment] for segment in columns],
+        rows=[
+            (_label(old, then[old]), [cells.get((old, new), ("", False)) for new in columns]) for old in sorted(then)
+        ],
+        joined=sum(int(move["customer_count"]) for move in moves if move["previous_segment_id"] < 0),
+    )
+
+
+def _label(segment: int, name: str | None) -> str:
+    return "no longer known" if segment < 0 else f"{segment} {'' if pd.isna(name) else name}".strip()

@@ -102,6 +102,12 @@ class Store:
         frame = stored.select(*contract.column_names)
         return frame if as_of_date is None else frame.where(F.col(AS_OF_DATE) == F.lit(as_of_date))
 
+    def read_before(self, contract: TableContract, as_of_date: date) -> DataFrame:
+        """The rows of the newest date before a date; empty where there is none."""
+        earlier = self.read(contract).where(F.col(AS_OF_DATE) < F.lit(as_of_date))
+        newest = earlier.agg(F.max(AS_OF_DATE)).collect()[0][0]
+        return earlier.where(F.col(AS_OF_DATE) == F.lit(newest))
+
     def write(
         self,
         contract: TableContract,

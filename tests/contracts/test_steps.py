@@ -95,7 +95,7 @@ def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Worl
         "source: {kind: synthetic, customers: 80, products: 120, categories: 8, stores: 3, weeks: 26}\n"
         f"places: {{warehouse: {place}/warehouse, identity: {place}/identity, key_file: {place}/identity/key}}\n"
         f"tracking: {{uri: 'sqlite:///{place}/mlflow.db', artifacts: {place}/artifacts}}\n"
-        "segments: {cluster_counts: [3], resamples: 2}\n"
+        "segments: {cluster_counts: [3], resamples: 2, horizon_days: 28}\n"
         "recommend: {rank: 4, iterations: 2, min_customers: 1, hybrid_enabled: true, ranker_trees: 3}\n"
         "response: {categories: 6, trees: 3, depth: 2}\n"
         "plan: {bootstraps: 60}\n"

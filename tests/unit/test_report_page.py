@@ -8,9 +8,9 @@ import pytest
 from promo_spark.contracts.measurement import BACKTESTS, FORECAST_ACTUALS
 from promo_spark.contracts.plans import SEGMENT_PLAN
 from promo_spark.contracts.response import EFFECTS, PANEL
-from promo_spark.contracts.segments import SEGMENT_PROFILES, SEGMENT_QUALITY
+from promo_spark.contracts.segments import SEGMENT_MIGRATION, SEGMENT_PROFILES, SEGMENT_QUALITY
 from promo_spark.contracts.table import TableContract
-from promo_spark.report.facts import Evidence, Headline, headline, model_table, plan_in_words
+from promo_spark.report.facts import Evidence, Headline, headline, migration_table, model_table, plan_in_words
 from promo_spark.report.page import render_page
 
 DAY = date(2017, 10, 30)
@@ -68,6 +68,26 @@ EFFECT = {
     "lift_rate": 0.2,
     "carry_rate": -0.1,
 }
+MOVES = [
+    {
+        "previous_segment_id": before,
+        "segment_id": now,
+        "as_of_date": DAY,
+        "previous_date": date(2017, 10, 2),
+        "previous_segment_name": None if before < 0 else f"Then {before}",
+        "segment_name": None if now < 0 else f"{HOSTILE} {now}",
+        "customer_count": count,
+        "customer_rate": rate,
+        "is_match": is_match,
+    }
+    for before, now, count, rate, is_match in (
+        (-1, 0, 7, 1.0, False),
+        (0, -1, 5, 0.05, False),
+        (0, 0, 20, 0.2, False),
+        (0, 1, 75, 0.75, True),
+        (1, 0, 40, 1.0, True),
+    )
+]
 
 
 @pytest.fixture
@@ -106,6 +126,7 @@ def evidence() -> Evidence:
         ),
         profiles=frame(SEGMENT_PROFILES, PROFILE),
         quality=frame(SEGMENT_QUALITY, quality),
+        migration=frame(SEGMENT_MIGRATION, *MOVES),
         effects=frame(EFFECTS, EFFECT),
         weeks=frame(PANEL, weeks),
         backtests=frame(BACKTESTS, backtest),
@@ -163,7 +184,7 @@ def test_the_same_evidence_gives_the_same_page(evidence: Evidence) -> None:
 def test_the_page_stands_without_the_optional_parts(evidence: Evidence) -> None:
     empty = {
         name: getattr(evidence, name).head(0)
-        for name in ("profiles", "quality", "effects", "weeks", "forecasts", "cells", "backtests")
+        for name in ("profiles", "quality", "migration", "effects", "weeks", "forecasts", "cells", "backtests")
     }
     page = render(
         Evidence(
@@ -196,3 +217,20 @@ def test_plan_in_words() -> None:
 def test_model_table_is_metrics_by_models(evidence: Evidence) -> None:
     table = model_table(evidence.backtests)["recommend_all"]
     assert table.loc["ndcg_at_10", "als"] == "0.21 ± 0.006"
+
+
+def test_migration_is_laid_out_by_segment_then_and_now(evidence: Evidence) -> None:
+    table = migration_table(evidence.migration)
+    assert table is not None
+    assert (table.since, table.joined) == ("2017-10-02", 7)
+    assert table.segments == [f"0 {HOSTILE} 0", f"1 {HOSTILE} 1", "no longer known"]
+    assert table.rows == [
+        ("0 Then 0", [("20.0 %", False), ("75.0 %", True), ("5.0 %", False)]),
+        ("1 Then 1", [("100.0 %", True), ("", False), ("", False)]),
+    ]
+    assert "<strong>75.0 %</strong>" in render(evidence)
+
+
+def test_without_a_date_before_there_is_no_migration(evidence: Evidence) -> None:
+    assert migration_table(evidence.migration.head(0)) is None
+    assert migration_table(evidence.migration.head(1)) is None

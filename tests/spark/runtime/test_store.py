@@ -44,6 +44,14 @@ def test_a_date_is_replaced_and_others_stay(store: Store, make_rows: MakeRows) -
     assert [row.customer_id for row in store.read(AFFINITY, NEXT_DAY).collect()] == ["c"]
 
 
+def test_the_newest_date_before_is_found(store: Store, make_rows: MakeRows) -> None:
+    assert store.read_before(AFFINITY, NEXT_DAY).isEmpty()
+    for day in (date(2017, 9, 4), DAY, NEXT_DAY):
+        store.write(AFFINITY, affinity(make_rows, f"on {day}", day=day), as_of_date=day)
+    assert [row.customer_id for row in store.read_before(AFFINITY, NEXT_DAY).collect()] == [f"on {DAY}"]
+    assert store.read_before(AFFINITY, date(2017, 9, 4)).isEmpty()
+
+
 def test_rows_that_break_a_check_are_kept_with_the_reason(store: Store, make_rows: MakeRows) -> None:
     good, bad = affinity(make_rows, "a"), affinity(make_rows, "b", recency=0)
     written = store.write(AFFINITY, good.unionByName(bad), as_of_date=DAY)

@@ -1,7 +1,7 @@
 """The stage from features to profiles: recovery of known groups, and odd inputs."""
 
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,11 +12,22 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 
 from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES
-from promo_spark.contracts.segments import SEGMENT_CUSTOMERS, SEGMENT_PROFILES, SEGMENT_QUALITY, SEGMENTS
+from promo_spark.contracts.segments import (
+    BEHAVIOUR,
+    BEHAVIOUR_QUALITY,
+    SEGMENT_BEHAVIOUR,
+    SEGMENT_CUSTOMERS,
+    SEGMENT_MIGRATION,
+    SEGMENT_PROFILES,
+    SEGMENT_QUALITY,
+    SEGMENTS,
+)
 from promo_spark.contracts.settings import SegmentSettings
+from promo_spark.contracts.silver import ORDER_LINES
 from promo_spark.contracts.table import TableContract
 from promo_spark.errors import SettingsError
 from promo_spark.pipelines import segments
+from promo_spark.pipelines.segments_migration import tell_migration
 from promo_spark.runtime import Stage
 
 DAY = date(2024, 6, 3)
@@ -34,12 +45,16 @@ class StageInMemory:
         self.as_of_date = DAY
         self.settings = SimpleNamespace(segments=settings, seed=7)
         self.tables = tables
+        self.before: dict[str, DataFrame] = {}
         self.limitations: list[str] = []
         self.figures: dict[str, float] = {}
         self.models: dict[str, PipelineModel] = {}
 
     def read(self, contract: TableContract) -> DataFrame:
         return self.tables[contract.name]
+
+    def read_before(self, contract: TableContract) -> DataFrame:
+        return self.before.get(contract.name, self.spark.createDataFrame([], contract.schema()))
 
     def write(self, contract: TableContract, frame: DataFrame) -> None:
         rows = [tuple(row[name] for name in contract.column_names) for row in frame.collect()]
@@ -67,7 +82,11 @@ class StageInMemory:
 
 
 def run(
-    spark: SparkSession, make_rows: MakeRows, rows: list[dict[str, Any]], settings: SegmentSettings = SETTINGS
+    spark: SparkSession,
+    make_rows: MakeRows,
+    rows: list[dict[str, Any]],
+    settings: SegmentSettings = SETTINGS,
+    lines: Sequence[dict[str, Any]] = (),
 ) -> StageInMemory:
     usual = {
         "as_of_date": DAY,
@@ -80,6 +99,7 @@ def run(
     tables = {
         CUSTOMER_FEATURES.name: make_rows(CUSTOMER_FEATURES, customers).repartition(3),
         AFFINITY.name: make_rows(AFFINITY, []),
+        ORDER_LINES.name: make_rows(ORDER_LINES, lines),
     }
     stage = StageInMemory(spark, tables, settings)
     segments.run(cast("Stage", stage))
@@ -110,7 +130,9 @@ def test_three_kinds_of_customers_are_found_and_named(spark: SparkSession, make_
     assert names[2].startswith("Light spenders")
     assert "weekend shoppers" in names[2]
     assert [row["customer_count"] for row in profiles] == [20, 20, 20]
-    assert stage.limitations == []
+    assert stage.limitations == [
+        "churn and spend of the next 91 days are not predicted: it takes orders from 2023-11-06 on, and there are none."
+    ]
     assert stage.figures["segment_count"] == 3
     assert "customer_segments" in stage.models
 
@@ -136,10 +158,88 @@ def test_who_cannot_be_told_apart_is_one_segment(spark: SparkSession, make_rows:
 
 def test_nobody_is_no_segment(spark: SparkSession, make_rows: MakeRows) -> None:
     stage = run(spark, make_rows, [])
-    assert [stage.rows(table) for table in SEGMENTS] == [[], [], []]
+    assert [stage.rows(table) for table in (*SEGMENTS, *BEHAVIOUR)] == [[]] * 6
     assert stage.limitations == ["no customer is known before the date: there are no segments."]
 
 
 def test_a_column_that_is_no_number_is_refused(spark: SparkSession, make_rows: MakeRows) -> None:
     with pytest.raises(SettingsError, match=r"segments.columns: age_band, typo"):
         run(spark, make_rows, [{}], SegmentSettings(columns=("recency_days", "age_band", "typo")))
+
+
+def shopping(random: np.random.Generator, customer: str, gap: int, leaves_on: int) -> list[dict[str, Any]]:
+    """A line of 10 every so many days of the last 140, until the customer leaves."""
+    days = np.cumsum(1 + random.poisson(gap - 1, 140))
+    return [
+        {
+            "basket_id": f"{customer}-{day}",
+            "line_id": "1",
+            "customer_id": customer,
+            "order_date": DAY - timedelta(days=140 - int(day)),
+            "sales_amount": Decimal(10),
+            "is_return": False,
+        }
+        for day in days
+        if day < min(leaves_on, 140)
+    ]
+
+
+def test_churn_and_spend_are_predicted_for_everybody(spark: SparkSession, make_rows: MakeRows) -> None:
+    random = np.random.default_rng(4)
+    lines = [
+        line
+        for place in range(90)
+        for line in shopping(random, f"c{place:03d}", 3, int(random.integers(60, 140)) if place >= 45 else 999)
+    ]
+    rows = [{"weekly_spend_amount": float(10 ** (1 + place % 2) + place / 100)} for place in range(90)]
+    settings = SETTINGS.model_copy(
+        update={"horizon_days": 28, "churn_models": ("logistic", "tree"), "spend_models": ("linear", "tree")}
+    )
+    stage = run(spark, make_rows, rows, settings, lines)
+    told = stage.rows(SEGMENT_BEHAVIOUR)
+    assert [row["customer_id"] for row in told] == [f"c{place:03d}" for place in range(90)]
+    churn = np.array([row["churn_prob"] for row in told])
+    assert churn[:45].max() < 0.5 < np.quantile(churn[45:], 0.75)
+    assert {row["horizon_days"] for row in told} == {28}
+    quality = {(row["subject"], row["model"]): row for row in stage.rows(BEHAVIOUR_QUALITY)}
+    assert {key for key, row in quality.items() if row["is_chosen"]} <= set(quality) - {("churn", "recency")}
+    assert set(quality) == {
+        ("churn", "logistic"),
+        ("churn", "tree"),
+        ("churn", "recency"),
+        ("spend", "linear"),
+        ("spend", "tree"),
+        ("spend", "last_window"),
+    }
+    assert {"customer_segments", "customer_churn", "customer_spend"} == set(stage.models)
+
+
+def test_customers_are_followed_from_the_date_before(spark: SparkSession, make_rows: MakeRows) -> None:
+    rows = [{"weekly_spend_amount": float(10 ** (1 + place % 2) + place / 100)} for place in range(12)]
+    now = run(spark, make_rows, rows)
+    assert now.rows(SEGMENT_MIGRATION) == []
+    earlier, before = DAY - timedelta(days=28), now.rows(SEGMENT_CUSTOMERS)
+    # Numbered the other way round then; c000 was with the others, c001 was not there, "gone" is no longer.
+    was = [{**row, "as_of_date": earlier, "segment_id": 1 - row["segment_id"]} for row in before[2:]]
+    was += [{**row, "as_of_date": earlier} for row in before[:1]]
+    was.append({**before[0], "as_of_date": earlier, "customer_id": "gone"})
+    names = [{"segment_id": place, "as_of_date": earlier, "segment_name": f"Then {place}"} for place in (0, 1)]
+    now.before = {
+        SEGMENT_CUSTOMERS.name: make_rows(SEGMENT_CUSTOMERS, was),
+        SEGMENT_PROFILES.name: make_rows(SEGMENT_PROFILES, names),
+    }
+    tell_migration(cast("Stage", now))
+    light = before[0]["segment_id"]
+    told = {(row["previous_segment_id"], row["segment_id"]): row for row in now.rows(SEGMENT_MIGRATION)}
+    counts = {pair: (row["customer_count"], row["is_match"]) for pair, row in told.items()}
+    assert counts == {
+        (1 - light, light): (5, True),
+        (light, 1 - light): (5, True),
+        (light, light): (1, False),
+        (light, -1): (1, False),
+        (-1, 1 - light): (1, False),
+    }
+    assert told[light, 1 - light]["customer_rate"] == pytest.approx(5 / 7)
+    assert {row["previous_date"] for row in told.values()} == {earlier}
+    assert told[light, light]["previous_segment_name"] == f"Then {light}"
+    assert now.figures["migration_stayed_rate"] == pytest.approx(10 / 11)

@@ -1,0 +1,100 @@
+"""The part of the segments stage that looks ahead: who will leave, and what the others will spend."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from promo_spark.contracts.segments import BEHAVIOUR, BEHAVIOUR_QUALITY, SEGMENT_BEHAVIOUR
+from promo_spark.contracts.silver import ORDER_LINES
+from promo_spark.kernels.shopping_history import HISTORY_FEATURES
+from promo_spark.runtime import Stage
+from promo_spark.segments.behaviour import (
+    LEAST_CASES,
+    BehaviourModels,
+    draw_customers,
+    fit_behaviour,
+    score_behaviour,
+)
+from promo_spark.segments.histories import gather_histories, measure_at_cuts
+
+_LOOK_BACK_DAYS = 28
+"""The earlier horizon needs some history before it."""
+_EPOCH = date(1970, 1, 1)
+
+
+def predict_behaviour(stage: Stage) -> None:
+    """Learn from the two horizons before the date what customers do in the next, and predict it for each.
+
+    Where orders do not go back far enough for both horizons, nothing is predicted, and the stage says so.
+    """
+    horizon = stage.settings.segments.horizon_days
+    cuts = [stage.as_of_date - timedelta(days=back * horizon) for back in (2, 1)]
+    histories = gather_histories(order_lines=stage.read(ORDER_LINES), as_of_date=stage.as_of_date).persist()
+    first = _first_day(histories)
+    needed = cuts[0] - timedelta(days=_LOOK_BACK_DAYS)
+    if first is None or first > needed:
+        stage.limitation(
+            f"churn and spend of the next {horizon} days are not predicted: it takes orders from {needed} on, and "
+            + (f"the first is of {first}." if first else "there are none.")
+        )
+        for contract in BEHAVIOUR:
+            stage.write(contract, stage.spark.createDataFrame([], contract.schema(all_nullable=True)))
+    else:
+        drawn = draw_customers(histories, seed=stage.settings.seed)
+        models = fit_behaviour(
+            rows=_measured(stage, drawn, cuts),
+            train_cut=cuts[0],
+            judged_cut=cuts[1],
+            settings=stage.settings.segments,
+            seed=stage.settings.seed,
+        )
+        _keep(stage, models, _measured(stage, histories, [stage.as_of_date]))
+    histories.unpersist()
+
+
+def _first_day(histories: DataFrame) -> date | None:
+    day = histories.agg(F.min(F.col("shopping_days")[0])).collect()[0][0]
+    return None if day is None else _EPOCH + timedelta(days=day)
+
+
+def _measured(stage: Stage, histories: DataFrame, cuts: list[date]) -> DataFrame:
+    return measure_at_cuts(
+        histories=histories,
+        cuts=cuts,
+        as_of_date=stage.as_of_date,
+        horizon_days=stage.settings.segments.horizon_days,
+    )
+
+
+def _keep(stage: Stage, models: BehaviourModels, rows: DataFrame) -> None:
+    horizon = stage.settings.segments.horizon_days
+    scored = score_behaviour(rows=rows, models=models, as_of_date=stage.as_of_date, horizon_days=horizon)
+    stage.write(SEGMENT_BEHAVIOUR, scored)
+    quality = [
+        (j.subject, j.model, stage.as_of_date, j.customers, j.auc, j.log_loss, j.mae, j.is_chosen)
+        for j in models.judged
+    ]
+    stage.write(BEHAVIOUR_QUALITY, stage.spark.createDataFrame(quality, BEHAVIOUR_QUALITY.schema(all_nullable=True)))
+    for judged in models.judged:
+        told = {"auc": judged.auc, "log_loss": judged.log_loss, "mae": judged.mae}
+        figures = {
+            f"{judged.subject}_{judged.model}_{name}": value for name, value in told.items() if value is not None
+        }
+        stage.metrics(figures)
+        if judged.is_chosen:
+            said = ", ".join(f"{name} {value:.3f}" for name, value in told.items() if value is not None)
+            stage.progress(
+                f"{judged.subject} of the next {horizon} days by {judged.model}: {said} on the last {horizon}"
+            )
+    sample = rows.select(*HISTORY_FEATURES).limit(5)
+    stage.save_model("customer_spend", models.spend, sample, models.spend.transform(sample).select("expected_spend"))
+    if models.churn is None:
+        stage.limitation(
+            f"churn is not predicted: fewer than {LEAST_CASES} customers left, or stayed, in one of the last two "
+            f"{horizon} days."
+        )
+    else:
+        stage.save_model("customer_churn", models.churn, sample, models.churn.transform(sample).select("churn_prob"))

@@ -2,7 +2,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test test-all lint types format bench bench-pipeline bench-topk bench-recommend ui docs lock clean
+.PHONY: help setup setup-dev run test test-all lint types format bench bench-pipeline bench-topk bench-recommend \
+	bench-segments ui docs lock clean
 
 VENV := $(or $(PROMO_SPARK_VENV),.venv)
 PYTHON := $(VENV)/bin/python
@@ -56,9 +57,7 @@ format: setup-dev
 	$(PYTHON) -m ruff format .
 
 ## benchmarks beside peers
-bench: setup-dev $(PEERS)/.ready
-	@$(ENVIRONMENT); ensure_java; ensure_local_address; \
-	for benchmark in benchmarks/*.py; do $(PYTHON) "$$benchmark"; done
+bench: bench-pipeline bench-topk bench-segments
 
 ## time and memory of the pipeline
 bench-pipeline: setup-dev
@@ -71,6 +70,10 @@ bench-topk: setup-dev $(PEERS)/.ready
 ## recommended lists against what was bought, beside peers
 bench-recommend: setup-dev $(PEERS)/.ready
 	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) benchmarks/recommend.py $(ARGS)
+
+## churn and spend of the next 91 days beside peers
+bench-segments: setup-dev $(PEERS)/.ready
+	@exec ./spark-submit.sh benchmarks/segments.py $(ARGS)
 
 # Peers have an environment of their own: what they need must not move the project's packages.
 $(PEERS)/.ready: benchmarks/requirements.txt | setup-dev

@@ -57,7 +57,7 @@ format: setup-dev
 	$(PYTHON) -m ruff format .
 
 ## benchmarks beside peers
-bench: bench-pipeline bench-topk bench-segments
+bench: bench-pipeline bench-topk bench-recommend bench-segments
 
 ## time and memory of the pipeline
 bench-pipeline: setup-dev

@@ -81,9 +81,11 @@ class SegmentSettings(Frozen):
     )
     max_iterations: int = Field(default=30, ge=1)
     horizon_days: int = Field(default=91, ge=7, description="How far ahead churn and spend are predicted")
-    churn_models: tuple[ChurnModel, ...] = Field(default=("logistic", "tree", "forest", "svm", "gbt"), min_length=1)
+    churn_models: tuple[ChurnModel, ...] = Field(
+        default=("logistic",), min_length=1, description="Tried on the last horizon before the date; the best is used"
+    )
     spend_models: tuple[SpendModel, ...] = Field(
-        default=("linear", "tree", "forest", "gbt", "blend"),
+        default=("linear",),
         min_length=1,
         description="Tried on the last horizon before the date; blend is the mean of linear and gbt",
     )

@@ -33,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.memory_stage import MemoryStage  # noqa: E402  (the path comes first)
 from benchmarks.processes import machine, run_measured, tree_usage  # noqa: E402
+from promo_spark.contracts.ingest import USUAL_SIZES  # noqa: E402
 from promo_spark.contracts.recommend import RECOMMENDED_PRODUCTS  # noqa: E402
 from promo_spark.contracts.settings import Settings  # noqa: E402
 from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS  # noqa: E402
@@ -80,7 +81,8 @@ def open_silver(spark: SparkSession, settings: Settings, folder: Path) -> dict[s
         else:
             conformed = conform_order_lines(
                 order_lines=mapped.withColumnRenamed("raw_customer_id", "customer_id"),
-                history=spark.createDataFrame([], ORDER_LINES.schema(all_nullable=True)),
+                # Nothing is known of usual sizes, so nothing is flagged: the stage does not look at the flag.
+                usual_sizes=spark.createDataFrame([], USUAL_SIZES.schema(all_nullable=True)),
                 products=frames[PRODUCTS.name],
                 time_zone=settings.source.time_zone,
             )
@@ -162,7 +164,7 @@ def run_stage(settings: Settings, folder: Path) -> tuple[pd.DataFrame, pd.DataFr
     tables = open_silver(spark, settings, folder)
     stage = MemoryStage(settings, tables, spark, folder)
     before = tree_usage(os.getpid())[0]
-    recommend.run(stage)  # type: ignore[arg-type]  (a stage without a warehouse)
+    recommend.run(stage)
     cpu_s = tree_usage(os.getpid())[0] - before
     lists = stage.tables[RECOMMENDED_PRODUCTS.name].where(F.col("rank") <= K)
     found = lists.select("customer_id", "model", "slot", "rank", "product_id").toPandas()

@@ -16,6 +16,7 @@ from promo_spark.recommend.hybrid import Hybrid, fit_hybrid, recommend_by_hybrid
 from promo_spark.recommend.purchases import list_catalogue, summarise_purchases
 from promo_spark.recommend.ranker import as_vectors
 
+pytestmark = pytest.mark.slow  # the second stage is off unless set; its kernels are tested without Spark
 DAY = date(2024, 6, 3)
 SETTINGS = RecommendSettings(
     list_length=5, min_customers=2, neighbours=10, hybrid_enabled=True, ranker_trees=5, ranker_depth=3, ranker_windows=2

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from _pytest.mark import ParameterSet
 from pyspark.sql import DataFrame, SparkSession
 
 from promo_spark.contracts.segments import HISTORIES, SEGMENT_BEHAVIOUR
@@ -25,6 +26,11 @@ MakeRows = Callable[..., DataFrame]
 
 def day_number(day: date) -> int:
     return (day - date(1970, 1, 1)).days
+
+
+def _slow(name: str) -> ParameterSet:
+    """A learner that is not the default."""
+    return pytest.param(name, marks=pytest.mark.slow)
 
 
 def test_lines_become_shopping_days(make_rows: MakeRows) -> None:
@@ -100,7 +106,7 @@ def test_measures_are_of_the_cut_and_labels_of_the_horizon_after(make_rows: Make
     }
 
 
-@pytest.mark.parametrize("name", ["logistic", "tree", "forest", "svm", "gbt"])
+@pytest.mark.parametrize("name", ["logistic", *(_slow(name) for name in ("tree", "forest", "svm", "gbt"))])
 def test_every_classifier_tells_who_leaves(make_rows: MakeRows, name: str) -> None:
     shoppers = histories(make_rows, [(3, 20.0, 0.0), (3, 20.0, 0.012), (10, 30.0, 0.012)], each=60)
     models = fit(shoppers, churn_models=(name,), spend_models=("linear",))
@@ -115,7 +121,7 @@ def test_every_classifier_tells_who_leaves(make_rows: MakeRows, name: str) -> No
     assert (judged.model, judged.auc > 0.8) == (name, True)
 
 
-@pytest.mark.parametrize("name", ["linear", "tree", "forest", "gbt", "blend"])
+@pytest.mark.parametrize("name", ["linear", *(_slow(name) for name in ("tree", "forest", "gbt", "blend"))])
 def test_every_regressor_tells_what_is_spent(make_rows: MakeRows, name: str) -> None:
     shoppers = histories(make_rows, [(2, 10.0, 0.0), (7, 10.0, 0.0), (7, 80.0, 0.0)], each=60)
     models = fit(shoppers, churn_models=("logistic",), spend_models=(name,))

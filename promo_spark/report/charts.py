@@ -104,7 +104,8 @@ def margin_forest(effects: pd.DataFrame, currency: str, level: float) -> Figure:
         reach = float(effects[["margin_low_amount", "margin_high_amount"]].abs().max(axis=1).quantile(0.8)) or 1.0
         axes.set_xlim(-1.15 * reach, 1.15 * reach)
         axes.set_yticks(places, effects["label"])
-        axes.set_xlabel(f"incremental margin, {currency}, with {level:.0%} interval (blue: clear of zero)")
+        # Long labels leave the axis little room: what does not fit under it goes to the left.
+        axes.set_xlabel(f"incremental margin, {currency}, with {level:.0%} interval (blue: clear of zero)", loc="right")
     return figure
 
 

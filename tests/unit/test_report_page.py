@@ -1,5 +1,6 @@
 """The manager's page from hand-made aggregates, without Spark."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pandas as pd
@@ -171,6 +172,13 @@ def test_what_comes_from_data_cannot_become_markup(evidence: Evidence) -> None:
     page = render(evidence)
     assert HOSTILE not in page
     assert "&lt;script&gt;" in page
+
+
+def test_what_a_test_takes_is_told_in_whole_stores_or_customers(evidence: Evidence) -> None:
+    tests = [plan_row("test", "BEER", test_customer_count=900), plan_row("test", "MILK", test_store_count=1023)]
+    page = render(replace(evidence, plan=frame(SEGMENT_PLAN, *tests)))
+    assert "900 customers" in page
+    assert "1,023 stores" in page
 
 
 def test_synthetic_figures_are_labelled(evidence: Evidence) -> None:

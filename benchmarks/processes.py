@@ -40,10 +40,12 @@ def machine() -> dict[str, object]:
 def tree_usage(root: int) -> tuple[float, float]:
     """CPU seconds so far and resident gigabytes now of a process and its descendants.
 
-    CPU of children that ended is counted by the parent that waited for them.
+    CPU of children that ended is counted by the parent that waited for them. A child that is about to become
+    another program still has its parent's memory (a JVM starts shell commands so, many a second): that counts once.
     """
     children: dict[int, list[int]] = {}
     facts: dict[int, tuple[float, float]] = {}
+    spaces: dict[int, tuple[str, str]] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -55,12 +57,14 @@ def tree_usage(root: int) -> tuple[float, float]:
         children.setdefault(int(values[1]), []).append(int(entry.name))
         cpu = sum(int(values[place]) for place in (11, 12, 13, 14)) / _TICKS
         facts[int(entry.name)] = (cpu, int(values[21]) * _PAGE / 1e9)
-    waiting, cpu_s, rss_gb = [root], 0.0, 0.0
+        spaces[int(entry.name)] = (values[20], values[21])  # of address space, and resident
+    waiting, cpu_s, rss_gb = [(root, 0)], 0.0, 0.0
     while waiting:
-        process = waiting.pop()
-        waiting += children.get(process, [])
+        process, parent = waiting.pop()
+        waiting += [(child, process) for child in children.get(process, [])]
         cpu, rss = facts.get(process, (0.0, 0.0))
-        cpu_s, rss_gb = cpu_s + cpu, rss_gb + rss
+        is_borrowed = spaces.get(process) == spaces.get(parent)
+        cpu_s, rss_gb = cpu_s + cpu, rss_gb + (0.0 if is_borrowed else rss)
     return cpu_s, rss_gb
 
 

@@ -23,6 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from sklearn.metrics import mean_absolute_error, roc_auc_score
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -30,7 +31,6 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.processes import machine, run_measured  # noqa: E402  (the path comes first)
 from promo_spark.contracts.segments import SEGMENT_BEHAVIOUR, SEGMENT_QUALITY  # noqa: E402
 from promo_spark.contracts.silver import ORDER_LINES  # noqa: E402
-from promo_spark.kernels.calibration import area_under_curve  # noqa: E402
 from promo_spark.kernels.shopping_history import (  # noqa: E402
     HISTORY_FEATURES,
     label_histories,
@@ -54,17 +54,13 @@ RFM = (
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
-def mean_absolute_error(said: np.ndarray, spent: np.ndarray) -> float:
-    return float(np.abs(said - spent).mean())
-
-
 def difference(ours: np.ndarray, theirs: np.ndarray, truth: np.ndarray, metric: Metric) -> tuple[float, float]:
     """Ours minus theirs, and its standard error by drawing customers anew."""
     random, gaps = np.random.default_rng(7), []
     for _ in range(DRAWS):
         drawn = random.integers(0, len(truth), len(truth))
-        gaps.append(metric(ours[drawn], truth[drawn]) - metric(theirs[drawn], truth[drawn]))
-    return metric(ours, truth) - metric(theirs, truth), float(np.nanstd(gaps))
+        gaps.append(metric(truth[drawn], ours[drawn]) - metric(truth[drawn], theirs[drawn]))
+    return metric(truth, ours) - metric(truth, theirs), float(np.nanstd(gaps))
 
 
 class Histories:
@@ -137,13 +133,13 @@ def compare(outcome: Outcome, python: str) -> dict[str, object]:
     }
     result: dict[str, object] = {"peer": peer_version, "customers": len(spent), "churn_rate": round(left.mean(), 4)}
     subjects: tuple[tuple[str, str, np.ndarray, Metric, int], ...] = (
-        ("churn", "churn_auc", left, area_under_curve, 1),
+        ("churn", "churn_auc", left, roc_auc_score, 1),
         ("spend", "spend_mae", spent, mean_absolute_error, -1),
     )
     for subject, key, truth, metric, sign in subjects:
         peers = {name.split("/")[1]: values for name, values in said.items() if name.startswith(subject)}
-        reached = {name: metric(values, truth) for name, values in peers.items()}
-        own = metric(ours[subject], truth)
+        reached = {name: metric(truth, values) for name, values in peers.items()}
+        own = metric(truth, ours[subject])
         print(f"\n{key:<34}{'':>10}{'ours minus it':>22}\n{'promo_spark':<34}{own:>10.4f}")
         for name, values in sorted(reached.items(), key=lambda item: -sign * item[1]):
             gap, error = difference(ours[subject], peers[name], truth, metric)

@@ -148,6 +148,20 @@ def versions(peer_python: str) -> dict[str, str]:
     }
 
 
+def run_all(folder: Path, sizes: list[int], k: int, peer_python: str) -> dict[str, list[Run]]:
+    """Run every contender on the first and the last size, this project's on all; lists of the first are kept."""
+    runs: dict[str, list[Run]] = {}
+    print(f"{'':<38}{'users':>10}{'CPU s':>9}{'wall s':>9}", flush=True)
+    for name, title in TITLES.items():
+        python = peer_python if name == "implicit" else sys.executable
+        for size in sizes if name == "spark_ours" else sorted({sizes[0], sizes[-1]}):
+            keep = ("keep",) if size == sizes[0] else ()
+            run = run_contender(name, python, folder, size, k, *keep)
+            runs.setdefault(name, []).append(run)
+            print(f"{title:<38}{size:>10,}{run.cpu_s:>9.1f}{run.wall_s:>9.1f}", flush=True)
+    return runs
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, nargs="+", default=[50_000, 100_000, 200_000], help="ascending")
@@ -158,18 +172,10 @@ def main() -> None:
     sizes, items, k = sorted(set(options.users)), options.items, options.k
     peer_python = os.environ.get("PROMO_SPARK_PEERS_PYTHON", str(ROOT / ".venv-benchmarks/bin/python"))
     found_versions = versions(peer_python)
-    runs: dict[str, list[Run]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_factors(folder, sizes, items, options.rank)
-        print(f"{'':<38}{'users':>10}{'CPU s':>9}{'wall s':>9}", flush=True)
-        for name, title in TITLES.items():
-            python = peer_python if name == "implicit" else sys.executable
-            for size in sizes if name == "spark_ours" else sorted({sizes[0], sizes[-1]}):
-                keep = ("keep",) if size == sizes[0] else ()
-                run = run_contender(name, python, folder, size, k, *keep)
-                runs.setdefault(name, []).append(run)
-                print(f"{title:<38}{size:>10,}{run.cpu_s:>9.1f}{run.wall_s:>9.1f}", flush=True)
+        runs = run_all(folder, sizes, k, peer_python)
         differing, unexplained = differences(folder, sizes[0], k)
     rates = {name: marginal_rate(own, items) for name, own in runs.items()}
     print(f"\n{'':<38}{'million pairs per CPU s':>26}{'share of the product':>22}")

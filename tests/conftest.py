@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.table import TableContract
 from promo_spark.runtime.session import CONFIGURATION
 
@@ -60,6 +61,6 @@ def make_rows(spark: SparkSession) -> MakeRows:
         if unknown:
             raise KeyError(f"{contract.name} has no column {sorted(unknown)}")
         values = [tuple(row.get(name) for name in contract.column_names) for row in rows]
-        return spark.createDataFrame(values, contract.schema(all_nullable=True))
+        return contract_frame(spark, contract, values)
 
     return make

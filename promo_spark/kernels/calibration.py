@@ -26,6 +26,12 @@ def platt_scale(scores: Floats, happened: Floats) -> tuple[float, float]:
         Slope, never below 0 (a score that ranks backwards says nothing), and intercept.
 
     Complexity: O(cases) per Newton step, a dozen steps. Source: Platt 1999; Lin, Lin and Weng 2007.
+
+    Two of two happened at 1 and none of two at -1, which counts as three of four and one of four:
+
+    >>> slope, intercept = platt_scale(np.array([-1.0, -1.0, 1.0, 1.0]), np.array([0.0, 0.0, 1.0, 1.0]))
+    >>> [round(float(value), 3) for value in (slope, abs(intercept), 1 / (1 + np.exp(-slope)))]
+    [1.099, 0.0, 0.75]
     """
     yes = float(happened.sum())
     no = len(happened) - yes
@@ -49,33 +55,6 @@ def platt_scale(scores: Floats, happened: Floats) -> tuple[float, float]:
             break
     slope = float(found[0]) / width
     return (slope, float(found[1]) - slope * middle) if slope > 0 else (0.0, prior)
-
-
-def area_under_curve(scores: Floats, happened: Floats) -> float:
-    """Chance that a case scores above a non-case, ties counting half; NaN where one kind is missing.
-
-    >>> area_under_curve(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0.0, 0.0, 1.0, 1.0]))
-    0.75
-
-    Complexity: O(n log n). Source: Mann and Whitney 1947.
-    """
-    yes = int(happened.sum())
-    no = len(happened) - yes
-    if not yes or not no:
-        return float("nan")
-    _, place, sizes = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(sizes) - (sizes - 1) / 2)[place]
-    return float((ranks[happened > 0].sum() - yes * (yes + 1) / 2) / (yes * no))
-
-
-def log_loss(probabilities: Floats, happened: Floats) -> float:
-    """Mean negative log-likelihood, in nats.
-
-    >>> round(log_loss(np.array([0.5, 0.5]), np.array([0.0, 1.0])), 4)
-    0.6931
-    """
-    told = np.clip(probabilities, 1e-12, 1 - 1e-12)
-    return float(-np.mean(happened * np.log(told) + (1 - happened) * np.log1p(-told)))
 
 
 def _loss(logits: Floats, targets: Floats) -> float:

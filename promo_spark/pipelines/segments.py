@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES
+from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.segments import BEHAVIOUR, SEGMENT_CUSTOMERS, SEGMENT_PROFILES, SEGMENT_QUALITY, SEGMENTS
 from promo_spark.contracts.silver import ORDER_LINES
 from promo_spark.errors import SettingsError
@@ -85,7 +86,7 @@ def _wanted_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
 def _write_nothing(stage: Stage) -> None:
     stage.limitation("no customer is known before the date: there are no segments.")
     for contract in (*SEGMENTS, *BEHAVIOUR):
-        stage.write(contract, stage.spark.createDataFrame([], contract.schema(all_nullable=True)))
+        stage.write(contract, contract_frame(stage.spark, contract))
 
 
 def _scale(stage: Stage, customers: DataFrame, wanted: tuple[str, ...]) -> tuple[CustomerScalerModel, PipelineModel]:
@@ -166,7 +167,7 @@ def _quality(stage: Stage, trials: tuple[Trial, ...], chosen: Trial, reasons: Ma
         )
         for trial in trials
     ]
-    stage.write(SEGMENT_QUALITY, stage.spark.createDataFrame(rows, SEGMENT_QUALITY.schema(all_nullable=True)))
+    stage.write(SEGMENT_QUALITY, contract_frame(stage.spark, SEGMENT_QUALITY, rows))
     quality = pd.DataFrame(rows, columns=list(SEGMENT_QUALITY.column_names))
     numbers = ["silhouette", "stability_ari", "stability_ari_sd"]
     quality[numbers] = quality[numbers].astype(float)

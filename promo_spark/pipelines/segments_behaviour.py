@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.segments import BEHAVIOUR, BEHAVIOUR_QUALITY, SEGMENT_BEHAVIOUR
 from promo_spark.contracts.silver import ORDER_LINES
 from promo_spark.kernels.shopping_history import HISTORY_FEATURES
@@ -41,7 +42,7 @@ def predict_behaviour(stage: Stage) -> None:
             + (f"the first is of {first}." if first else "there are none.")
         )
         for contract in BEHAVIOUR:
-            stage.write(contract, stage.spark.createDataFrame([], contract.schema(all_nullable=True)))
+            stage.write(contract, contract_frame(stage.spark, contract))
     else:
         drawn = draw_customers(histories, seed=stage.settings.seed)
         models = fit_behaviour(
@@ -77,7 +78,7 @@ def _keep(stage: Stage, models: BehaviourModels, rows: DataFrame) -> None:
         (j.subject, j.model, stage.as_of_date, j.customers, j.auc, j.log_loss, j.mae, j.is_chosen)
         for j in models.judged
     ]
-    stage.write(BEHAVIOUR_QUALITY, stage.spark.createDataFrame(quality, BEHAVIOUR_QUALITY.schema(all_nullable=True)))
+    stage.write(BEHAVIOUR_QUALITY, contract_frame(stage.spark, BEHAVIOUR_QUALITY, quality))
     for judged in models.judged:
         told = {"auc": judged.auc, "log_loss": judged.log_loss, "mae": judged.mae}
         figures = {

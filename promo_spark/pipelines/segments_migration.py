@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyspark.sql import DataFrame
 
+from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS, SEGMENT_MIGRATION, SEGMENT_PROFILES
 from promo_spark.runtime import Stage
 from promo_spark.segments.migration import ABSENT, count_moves, match_moves, stayed_rate
@@ -14,7 +15,7 @@ def tell_migration(stage: Stage) -> None:
     previous = stage.read_before(SEGMENT_CUSTOMERS)
     day = previous.select("as_of_date").first()
     if day is None:
-        stage.write(SEGMENT_MIGRATION, stage.spark.createDataFrame([], SEGMENT_MIGRATION.schema(all_nullable=True)))
+        stage.write(SEGMENT_MIGRATION, contract_frame(stage.spark, SEGMENT_MIGRATION))
         return
     counted = count_moves(previous=previous, segments=stage.read(SEGMENT_CUSTOMERS)).collect()
     moves = match_moves({(row["previous_segment_id"], row["segment_id"]): row["customer_count"] for row in counted})
@@ -33,7 +34,7 @@ def tell_migration(stage: Stage) -> None:
         )
         for move in moves
     ]
-    stage.write(SEGMENT_MIGRATION, stage.spark.createDataFrame(rows, SEGMENT_MIGRATION.schema(all_nullable=True)))
+    stage.write(SEGMENT_MIGRATION, contract_frame(stage.spark, SEGMENT_MIGRATION, rows))
     for move in moves:
         if move.is_match:
             stage.progress(

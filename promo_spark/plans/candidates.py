@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -44,20 +44,16 @@ def gather_candidates(
     segments = profiles.select("segment_id", "segment_name", F.col("customer_count").alias("segment_size"))
     slots = _time_slots(segment_customers=segment_customers, customer_features=customer_features)
     cells = segments.join(slots, "segment_id", "left").crossJoin(planned_products.select("category").distinct())
-    spending = _spending(
+    owned = _owned_lines(
         order_lines=order_lines,
         planned_products=planned_products,
         segment_customers=segment_customers,
-        first_date=as_of_date - timedelta(weeks=weeks),
+        first_date=as_of_date - timedelta(weeks=2 * weeks),
         as_of_date=as_of_date,
     )
-    stores = _store_changes(
-        order_lines=order_lines,
-        planned_products=planned_products,
-        segment_customers=segment_customers,
-        as_of_date=as_of_date,
-        weeks=weeks,
-    )
+    is_second = F.col("order_date") >= F.lit(as_of_date - timedelta(weeks=weeks))
+    spending = _spending(owned.where(is_second))
+    stores = _store_changes(owned, is_second)
     sums = cells.join(spending, list(_CELL), "left").join(stores, list(_CELL), "left")
     size, total = F.col("segment_size").cast(T.DoubleType()), F.coalesce("spend_amount", F.lit(0.0))
     variance = (F.coalesce("square_amount", F.lit(0.0)) - total * total / size) / (size - 1)
@@ -84,22 +80,8 @@ def _time_slots(*, segment_customers: DataFrame, customer_features: DataFrame) -
     return best.select("segment_id", F.col("favourite_time_slot").alias("time_slot"))
 
 
-def _spending(
-    *,
-    order_lines: DataFrame,
-    planned_products: DataFrame,
-    segment_customers: DataFrame,
-    first_date: date,
-    as_of_date: date,
-) -> DataFrame:
+def _spending(owned: DataFrame) -> DataFrame:
     """Sums over customers of what each spent in a category, of its square, and of lines."""
-    owned = _owned_lines(
-        order_lines=order_lines,
-        planned_products=planned_products,
-        segment_customers=segment_customers,
-        first_date=first_date,
-        as_of_date=as_of_date,
-    )
     spent = owned.groupBy("customer_id", *_CELL).agg(
         F.sum("sales_amount").cast(T.DecimalType(14, 2)).alias("spent"), F.count("*").alias("lines")
     )
@@ -110,25 +92,11 @@ def _spending(
     )
 
 
-def _store_changes(
-    *,
-    order_lines: DataFrame,
-    planned_products: DataFrame,
-    segment_customers: DataFrame,
-    as_of_date: date,
-    weeks: int,
-) -> DataFrame:
+def _store_changes(owned: DataFrame, is_second: Column) -> DataFrame:
     """How much stores' sales of a category to a segment changed from one plan's length to the next."""
-    owned = _owned_lines(
-        order_lines=order_lines,
-        planned_products=planned_products,
-        segment_customers=segment_customers,
-        first_date=as_of_date - timedelta(weeks=2 * weeks),
-        as_of_date=as_of_date,
-    ).where(F.col("store_id").isNotNull())
-    is_second = F.col("order_date") >= F.lit(as_of_date - timedelta(weeks=weeks))
     signed = F.when(is_second, F.col("sales_amount")).otherwise(-F.col("sales_amount"))
-    changes = owned.groupBy("store_id", *_CELL).agg(F.sum(signed).cast(T.DecimalType(14, 2)).alias("change"))
+    of_stores = owned.where(F.col("store_id").isNotNull())
+    changes = of_stores.groupBy("store_id", *_CELL).agg(F.sum(signed).cast(T.DecimalType(14, 2)).alias("change"))
     size, total = F.count("*").cast(T.DoubleType()), F.sum("change").cast(T.DoubleType())
     square = F.sum(F.col("change") * F.col("change")).cast(T.DoubleType())
     variance = (square - total * total / size) / (size - 1)

@@ -9,7 +9,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.core.broadcast import Broadcast
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from promo_spark.contracts.recommend import RECOMMENDED_PRODUCTS
 from promo_spark.contracts.settings import RecommendSettings
@@ -21,7 +20,7 @@ from promo_spark.kernels.habits import habits_before
 from promo_spark.kernels.packed_items import NONE
 from promo_spark.kernels.topk import TopK
 from promo_spark.recommend.neighbours import places_of
-from promo_spark.recommend.packed_lists import LIST_COLUMNS, pack_lists, unpack_lists
+from promo_spark.recommend.packed_lists import LIST_COLUMNS, attribute_lists, pack_lists, unpack_lists
 from promo_spark.recommend.ranker import (
     SLOTS,
     SlotRanker,
@@ -40,7 +39,6 @@ from promo_spark.recommend.windows import (
 )
 
 _CUSTOMERS_PER_BLOCK = 1024
-_SCORE_DIGITS = 6
 Learnt = tuple[Trees, NDArray[np.float64]]
 """Trees, and the probability of each bin of margins."""
 _Maker = Callable[[Batches], Iterator[pa.RecordBatch]]
@@ -129,11 +127,7 @@ def recommend_by_hybrid(
     made = _laid_out(packed, hybrid.customer_blocks).mapInArrow(
         _list_maker(shared, settings), ", ".join(("customer_id string", *LIST_COLUMNS))
     )
-    return (
-        unpack_lists(made)
-        .withColumn("score", F.round(F.col("score").cast("double"), _SCORE_DIGITS))
-        .withColumns({"as_of_date": F.lit(as_of_date), "model": F.lit("hybrid")})
-    )
+    return attribute_lists(unpack_lists(made), model="hybrid", as_of_date=as_of_date)
 
 
 def _laid_out(packed: DataFrame, blocks: int) -> DataFrame:

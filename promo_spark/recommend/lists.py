@@ -10,10 +10,9 @@ from promo_spark.contracts.settings import RecommendSettings
 from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
 from promo_spark.contracts.step import produces
 from promo_spark.recommend.factorisation import ProductFactors
-from promo_spark.recommend.purchases import summarise_purchases
+from promo_spark.recommend.packed_lists import attribute_lists
+from promo_spark.recommend.purchases import index_products, summarise_purchases
 from promo_spark.recommend.topk import list_best_products
-
-_SCORE_DIGITS = 6
 
 
 @produces(RECOMMENDED_PRODUCTS, factors=FACTORS, order_lines=ORDER_LINES, products=PRODUCTS)
@@ -44,10 +43,7 @@ def recommend_by_factors(
     purchases = summarise_purchases(
         order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings
     )
-    numbered = factors.sparkSession.createDataFrame(
-        [(product_id, index) for index, product_id in enumerate(product_factors.product_ids.tolist())],
-        "product_id string, product_index int",
-    )
+    numbered = index_products(factors.sparkSession, product_factors.product_ids.tolist())
     bought = (
         purchases.join(F.broadcast(numbered), "product_id")
         .groupBy("customer_id")
@@ -60,7 +56,5 @@ def recommend_by_factors(
         .repartition(customer_blocks, "customer_id")
         .sortWithinPartitions("customer_id")
     )
-    lists = list_best_products(
-        customers=blocks, product_factors=product_factors, list_length=settings.list_length
-    ).withColumn("score", F.round(F.col("score").cast("double"), _SCORE_DIGITS))
-    return lists.withColumns({"as_of_date": F.lit(as_of_date), "model": F.lit("als")})
+    lists = list_best_products(customers=blocks, product_factors=product_factors, list_length=settings.list_length)
+    return attribute_lists(lists, model="als", as_of_date=as_of_date)

@@ -22,12 +22,11 @@ from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
 from promo_spark.contracts.step import produces
 from promo_spark.kernels.neighbours import Neighbourhood, Pool, make_pool, recommend_from_neighbours
 from promo_spark.kernels.packed_items import NONE
-from promo_spark.recommend.packed_lists import LIST_COLUMNS, pack_lists, unpack_lists
-from promo_spark.recommend.purchases import number_products, summarise_purchases
+from promo_spark.recommend.packed_lists import LIST_COLUMNS, attribute_lists, pack_lists, unpack_column, unpack_lists
+from promo_spark.recommend.purchases import index_products, number_products, summarise_purchases
 
 _FEWEST = 2
 _CUSTOMERS_PER_BLOCK = 1024
-_SCORE_DIGITS = 6
 _Maker = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
@@ -116,11 +115,7 @@ def recommend_by_neighbours(
     made = customers.mapInArrow(
         _list_maker(shared, neighbourhood, settings.list_length), ", ".join(("customer_id string", *LIST_COLUMNS))
     )
-    return (
-        unpack_lists(made)
-        .withColumn("score", F.round(F.col("score").cast("double"), _SCORE_DIGITS))
-        .withColumns({"as_of_date": F.lit(as_of_date), "model": F.lit("neighbours")})
-    )
+    return attribute_lists(unpack_lists(made), model="neighbours", as_of_date=as_of_date)
 
 
 def places_of(customer_ids: pa.Array, reference_ids: NDArray[np.str_]) -> NDArray[np.int64]:
@@ -134,10 +129,7 @@ def _histories(
     purchases: DataFrame, product_ids: NDArray[np.str_], as_of_date: date, settings: RecommendSettings
 ) -> DataFrame:
     """customer_id, products (indices in the catalogue, ascending), habits (decayed baskets), recents."""
-    numbered = purchases.sparkSession.createDataFrame(
-        [(product_id, index) for index, product_id in enumerate(product_ids.tolist())],
-        "product_id string, product_index int",
-    )
+    numbered = index_products(purchases.sparkSession, product_ids.tolist())
     window_start = as_of_date - timedelta(days=settings.popularity_days)
     entry = F.struct(
         "product_index",
@@ -176,16 +168,10 @@ def _list_maker(shared: Broadcast[ReferenceCustomers], neighbourhood: Neighbourh
 
 def _matrices(rows: pa.Table | pa.RecordBatch, n_products: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """Habits, and what was bought lately, of rows of ``_histories``: shape (n_rows, n_products)."""
-    columns = [_chunk(rows.column(name)) for name in ("products", "habits", "recents")]
-    lengths = columns[0].value_lengths().to_numpy(zero_copy_only=False)
-    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    products, habits, recents = (column.flatten().to_numpy(zero_copy_only=False) for column in columns)
-    shape = (len(lengths), n_products)
+    offsets, products = unpack_column(rows.column("products"))
+    habits, recents = (unpack_column(rows.column(name))[1] for name in ("habits", "recents"))
+    shape = (rows.num_rows, n_products)
     # Copied: Arrow's memory is read only, and dropping zeros would rewrite what both share.
     recent = sparse.csr_matrix((recents, products, offsets), shape=shape, copy=True)
     recent.eliminate_zeros()
     return sparse.csr_matrix((habits, products, offsets), shape=shape), recent
-
-
-def _chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -1,7 +1,11 @@
-"""Recommended lists as Python workers hand them over: one row per list, which the JVM takes apart."""
+"""Lists between the JVM and Python workers: columns of them unpacked, recommended ones handed over one row per list."""
+
+from datetime import date
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -11,6 +15,15 @@ from promo_spark.kernels.topk import TopK
 
 LIST_COLUMNS = ("slot string", "products array<string>", "scores array<float>", "repeats array<boolean>")
 """What follows customer_id in a row."""
+_SCORE_DIGITS = 6
+
+
+def unpack_column(column: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Offsets of each row's list, shape (n_rows + 1,), and all values end to end; NULL is an empty list."""
+    lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    return offsets, lists.flatten().to_numpy(zero_copy_only=False)
 
 
 def pack_lists(
@@ -41,3 +54,9 @@ def unpack_lists(lists: DataFrame) -> DataFrame:
         F.col("entry.scores").alias("score"),
         F.col("entry.repeats").alias("is_repeat"),
     )
+
+
+def attribute_lists(lists: DataFrame, *, model: str, as_of_date: date) -> DataFrame:
+    """Say which model made the lists of ``unpack_lists``, for which date; scores rounded to what repeats."""
+    score = F.round(F.col("score").cast("double"), _SCORE_DIGITS)
+    return lists.withColumns({"score": score, "as_of_date": F.lit(as_of_date), "model": F.lit(model)})

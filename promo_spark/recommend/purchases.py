@@ -1,10 +1,12 @@
 """What each customer bought before a date, and the products that may be recommended."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.rows import local_frame
 from promo_spark.contracts.settings import RecommendSettings
 
 _WEIGHT_SCALE = 1e12
@@ -107,3 +109,9 @@ def number_products(*, catalogue: DataFrame) -> DataFrame:
     return catalogue.agg(in_order.alias("in_order")).select(
         F.posexplode("in_order").alias("product_index", "product_id")
     )
+
+
+def index_products(spark: SparkSession, product_ids: Sequence[str]) -> DataFrame:
+    """Give a catalogue's products their places in it, to be joined: product_id, product_index (int)."""
+    rows = [(product_id, index) for index, product_id in enumerate(product_ids)]
+    return local_frame(spark, rows, "product_id string, product_index int")

@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from sklearn.isotonic import isotonic_regression
 
+from promo_spark.contracts.rows import local_frame
 from promo_spark.contracts.settings import RecommendSettings
 from promo_spark.kernels.boosted_trees import LEAF, Trees, add_trees
 from promo_spark.kernels.candidates import LEARNT_FROM, Candidates, find_candidates
@@ -144,7 +145,7 @@ def _fit(examples: DataFrame, settings: RecommendSettings, seed: int) -> GBTClas
 def _sample(customers: DataFrame, slot: str) -> DataFrame:
     """Rows in the form of a model's input; of nobody."""
     rows = [(0.0, [0.0] * len(LEARNT_FROM[slot])), (0.0, [1.0] * len(LEARNT_FROM[slot]))]
-    return as_vectors(customers.sparkSession.createDataFrame(rows, "label double, features array<double>")).select(
+    return as_vectors(local_frame(customers.sparkSession, rows, "label double, features array<double>")).select(
         "features"
     )
 

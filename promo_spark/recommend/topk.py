@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from promo_spark.kernels.packed_items import NONE, PackedItems
 from promo_spark.kernels.topk import EligibleSets, best_items, recommend_block
 from promo_spark.recommend.factorisation import ProductFactors
-from promo_spark.recommend.packed_lists import LIST_COLUMNS, pack_lists, unpack_lists
+from promo_spark.recommend.packed_lists import LIST_COLUMNS, pack_lists, unpack_column, unpack_lists
 
 ProductSets = Sequence[NDArray[np.int64]]
 """For each set the indices of its products in the catalogue, ascending."""
@@ -103,6 +103,5 @@ def _factors_of(batch: pa.RecordBatch, rank: int) -> NDArray[np.float32]:
 
 
 def _packed_lists(column: pa.ListArray) -> PackedItems:
-    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    return PackedItems(offsets, column.flatten().to_numpy(zero_copy_only=False).astype(np.int64))
+    offsets, items = unpack_column(column)
+    return PackedItems(offsets, items.astype(np.int64))

@@ -14,7 +14,8 @@ from promo_spark.contracts.settings import RecommendSettings
 from promo_spark.kernels.candidates import pool_matrices
 from promo_spark.kernels.habits import Catalogue, Purchases, describe_products, habits_before, sum_products
 from promo_spark.kernels.neighbours import Pool, make_pool
-from promo_spark.recommend.purchases import keep_eligible_lines
+from promo_spark.recommend.packed_lists import unpack_column
+from promo_spark.recommend.purchases import index_products, keep_eligible_lines
 
 _SUMS = 10
 Batches = Iterable[pa.RecordBatch]
@@ -94,11 +95,8 @@ def pack_purchase_days(
         day before the date); one row per customer, laid out by content.
     """
     lines = keep_eligible_lines(order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings)
-    numbered = order_lines.sparkSession.createDataFrame(
-        [(product_id, number) for number, product_id in enumerate(product_ids.tolist())],
-        "product_id string, product int",
-    )
-    entry = F.struct("product", F.date_diff("order_date", F.lit(as_of_date)).alias("day"))
+    numbered = index_products(order_lines.sparkSession, product_ids.tolist())
+    entry = F.struct("product_index", F.date_diff("order_date", F.lit(as_of_date)).alias("day"))
     return (
         lines.join(F.broadcast(numbered), "product_id")
         .groupBy("customer_id")
@@ -106,7 +104,7 @@ def pack_purchase_days(
         .select(
             "customer_id",
             F.xxhash64("customer_id").alias("customer_key"),
-            F.col("entries.product").alias("products"),
+            F.col("entries.product_index").alias("products"),
             F.col("entries.day").alias("days"),
         )
     )
@@ -143,12 +141,9 @@ def prepare_windows(
 
 def purchases_of(rows: pa.Table | pa.RecordBatch) -> Purchases:
     """Purchase days of rows of ``pack_purchase_days``."""
-    columns = [rows.column(name) for name in ("products", "days")]
-    lists = [c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in columns]
-    lengths = lists[0].value_lengths().to_numpy(zero_copy_only=False)
-    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    products, days = (own.flatten().to_numpy(zero_copy_only=False).astype(np.int64) for own in lists)
-    return Purchases(offsets, products, days)
+    offsets, products = unpack_column(rows.column("products"))
+    _, days = unpack_column(rows.column("days"))
+    return Purchases(offsets, products.astype(np.int64), days.astype(np.int64))
 
 
 def _sum_by_cut(customers: DataFrame, cuts: Sequence[int], n_products: int) -> dict[int, NDArray[np.float64]]:

@@ -13,6 +13,8 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.rows import local_frame
+
 _ROW_BITS = (1 << 33) - 1
 _COLUMNS = "path string, block long, offset long, source_file string, source_file_hash string"
 Block = tuple[str, int, int, str, str]
@@ -73,6 +75,6 @@ def numbered(spark: SparkSession, rows: DataFrame, blocks: list[Block]) -> DataF
             F.lit(digest).alias("source_file_hash"),
         )
     else:
-        offsets = F.broadcast(spark.createDataFrame(blocks, _COLUMNS))
+        offsets = F.broadcast(local_frame(spark, blocks, _COLUMNS))
         placed = rows.join(offsets, ["path", "block"], "left")
     return placed.withColumn("source_ordinal", F.col("offset") + F.col("_row"))

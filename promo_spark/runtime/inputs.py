@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.records import MALFORMED, RAW_TEXT, RECORD
+from promo_spark.contracts.rows import local_frame
 from promo_spark.contracts.source_settings import TableMapping
 from promo_spark.errors import SourceError
 from promo_spark.runtime.input_blocks import block_offsets, numbered, pin_splits, plain_path, positions
@@ -108,7 +109,7 @@ def _open_parquet(
         placed = _as_records(rows, name.alias("source_file"), digest.alias("source_file_hash"), ordinal)
         return Opened(placed, {files[0].name: rows.count()})
     known = [(file.path, file.name, file.sha256) for file in files]
-    names = F.broadcast(spark.createDataFrame(known, "path string, source_file string, source_file_hash string"))
+    names = F.broadcast(local_frame(spark, known, "path string, source_file string, source_file_hash string"))
     path = plain_path(F.col("_metadata.file_path")).alias("path")
     placed = _as_records(rows, path, ordinal).join(names, "path", "left")
     return Opened(placed, _counts(placed))

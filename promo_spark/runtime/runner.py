@@ -81,18 +81,22 @@ def _run_all(
     accounts.require_same_source()
     finished: list[str] = []
     skipped: list[str] = []
-    run_id = ""
+    run_id, present = "", None
     rewritten: set[str] = set()
     with tracking.parent_run(settings, settings_fingerprint(settings)) as parent:
         for pipeline in pipelines:
-            run_id = run_identity(settings, store)
-            basis = accounts.basis_of(pipeline, present_basis(settings, store)) if pipeline.is_dated else {}
+            if present is None:
+                run_id, present = run_identity(settings, store), present_basis(settings, store)
+            basis = accounts.basis_of(pipeline, present) if pipeline.is_dated else {}
             is_stale = force or any(table.name in rewritten for table in pipeline.reads)
             done = pipeline.is_dated and not is_stale and accounts.is_done(pipeline.name, basis)
             stage = _Work(pipeline, settings, spark, store, accounts, run_id, basis)
             worked = not done and stage.run()
             (finished if worked else skipped).append(pipeline.name)
-            rewritten.update(table.name for table in pipeline.writes if worked and pipeline.is_dated)
+            if worked and pipeline.is_dated:
+                rewritten.update(table.name for table in pipeline.writes)
+            elif worked:  # what was taken in decides the stages after it
+                present = None
             if not worked:
                 _LOG.info("%s: nothing to do, finished before with the same inputs and settings", pipeline.name)
         tracking.tag_run_id(run_id)

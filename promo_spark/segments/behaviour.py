@@ -17,9 +17,10 @@ from pyspark.ml.feature import SQLTransformer, VectorAssembler
 from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from sklearn.metrics import log_loss, roc_auc_score
 
 from promo_spark.contracts.settings import SegmentSettings
-from promo_spark.kernels.calibration import area_under_curve, log_loss, platt_scale
+from promo_spark.kernels.calibration import platt_scale
 from promo_spark.kernels.shopping_history import HISTORY_FEATURES
 from promo_spark.segments.behaviour_models import (
     CHURN,
@@ -155,7 +156,7 @@ def _fit_churn(
     told = _collect(later, fitted, {name: belief(model) for name, model in fitted.items()})
     left = told[CHURN]
     scales = {name: platt_scale(told[name], left) for name in fitted}
-    areas = {name: area_under_curve(told[name], left) for name in fitted}
+    areas = {name: float(roc_auc_score(left, told[name])) for name in fitted}
     best = max(fitted, key=lambda name: round(areas[name], 4))
     judged = [
         Judgement(
@@ -163,12 +164,12 @@ def _fit_churn(
             name,
             len(left),
             auc=areas[name],
-            log_loss=log_loss(1 / (1 + np.exp(-(scales[name][0] * told[name] + scales[name][1]))), left),
+            log_loss=float(log_loss(left, 1 / (1 + np.exp(-(scales[name][0] * told[name] + scales[name][1]))))),
             is_chosen=name == best,
         )
         for name in fitted
     ]
-    judged.append(Judgement("churn", RECENCY, len(left), auc=area_under_curve(told["recency_log"], left)))
+    judged.append(Judgement("churn", RECENCY, len(left), auc=float(roc_auc_score(left, told["recency_log"]))))
     again = classifier(best, seed).fit(packed)
     slope, intercept = scales[best]
     return [again, CalibratedProbability(again, slope, intercept)], judged

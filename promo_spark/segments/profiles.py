@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES
+from promo_spark.contracts.rows import local_frame
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS, SEGMENT_PROFILES
 from promo_spark.contracts.step import produces
 from promo_spark.segments.names import describe_segment, segment_names
@@ -143,7 +144,8 @@ def build_profiles(
             _rate(F.col("spend_91d_amount"), F.sum("spend_91d_amount").over(everyone)),
         )
     )
-    told = segments.sparkSession.createDataFrame(
+    told = local_frame(
+        segments.sparkSession,
         [tuple(vars(portrait).values()) for portrait in portraits],
         "segment_id INT, segment_name STRING, description STRING, averages MAP<STRING,DOUBLE>, "
         "contrasts MAP<STRING,DOUBLE>, map_x DOUBLE, map_y DOUBLE",

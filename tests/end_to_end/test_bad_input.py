@@ -48,7 +48,7 @@ def shop(place: Place, content: str | bytes, name: str = "lines.csv", **changes:
     return str(config)
 
 
-def refused(run: subprocess.CompletedProcess[str], *told: str) -> None:
+def assert_refused(run: subprocess.CompletedProcess[str], *told: str) -> None:
     errors = [line for line in run.stdout.splitlines() if line.startswith("error: ")]
     assert run.returncode not in {0, 70}, run.stdout[-2000:]
     assert len(errors) == 1, run.stdout[-2000:]
@@ -65,31 +65,35 @@ def refused(run: subprocess.CompletedProcess[str], *told: str) -> None:
         pytest.param("", {}, ["lines.csv", "empty"], marks=pytest.mark.slow),
         pytest.param(HEADER + LINES, {"product": "artikel"}, ["artikel", "article"], marks=pytest.mark.slow),
         pytest.param(LINES, {}, ["lines.csv: the header"], marks=pytest.mark.slow),
-        (HEADER + LINES, {"as_of_date": "2020-01-01"}, ["2020-01-01", "2026-02"]),
+        pytest.param(HEADER + LINES, {"as_of_date": "2020-01-01"}, ["2020-01-01", "2026-02"], marks=pytest.mark.slow),
     ],
     ids=["absent", "empty", "missing column", "missing header", "no history"],
 )
 def test_bad_sources_are_named(place: Place, content: str, changes: dict[str, str], told: list[str]) -> None:
-    refused(place.run("pipeline", "--config", shop(place, content, **changes)), *told)
+    assert_refused(place.run("pipeline", "--config", shop(place, content, **changes)), *told)
 
 
 def test_an_unwritable_warehouse_is_named(place: Place) -> None:
     (place.folder / "file").write_text("")
-    refused(place.run("pipeline", "--set", f"places.warehouse={place.folder}/file/w"), "cannot be written", "file/w")
+    assert_refused(
+        place.run("pipeline", "--set", f"places.warehouse={place.folder}/file/w"), "cannot be written", "file/w"
+    )
 
 
 def test_an_unreachable_mlflow_is_named(place: Place) -> None:
-    refused(place.run("pipeline", "--set", "tracking.uri=http://127.0.0.1:9"), "http://127.0.0.1:9", "tracking.uri")
+    assert_refused(
+        place.run("pipeline", "--set", "tracking.uri=http://127.0.0.1:9"), "http://127.0.0.1:9", "tracking.uri"
+    )
 
 
 def test_wrong_settings_are_told_together(place: Place) -> None:
     run = place.run("plan", "--set", "plan.budget_amount=-5", "--set", "plan.weeeks=2", "--set", "seed=x")
-    refused(run, "plan.budget_amount", "plan.weeeks", "did you mean weeks?", "seed")
+    assert_refused(run, "plan.budget_amount", "plan.weeeks", "did you mean weeks?", "seed")
     assert run.returncode == 2
 
 
 def test_a_stage_called_too_early_says_so(place: Place) -> None:
-    refused(place.run("plan"), "stage plan does not find its inputs", "jobs/pipeline.py")
+    assert_refused(place.run("plan"), "stage plan does not find its inputs", "jobs/pipeline.py")
 
 
 def test_help_and_dry_run_teach(place: Place) -> None:

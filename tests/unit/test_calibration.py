@@ -1,14 +1,12 @@
-"""Calibration and its measures, against scikit-learn and a known truth."""
+"""Calibration, against scikit-learn and a known truth."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss as sklearn_log_loss
-from sklearn.metrics import roc_auc_score
 
-from promo_spark.kernels.calibration import area_under_curve, log_loss, platt_scale
+from promo_spark.kernels.calibration import platt_scale
 
 CASES = st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=2, max_size=60)
 
@@ -40,14 +38,3 @@ def test_never_ranks_anew(cases: list[tuple[int, bool]]) -> None:
     slope, intercept = platt_scale(scores, happened)
     assert slope >= 0
     assert np.isfinite([slope, intercept]).all()
-
-
-@given(CASES)
-def test_area_and_loss_agree_with_scikit_learn(cases: list[tuple[int, bool]]) -> None:
-    scores, happened = (np.array(column, dtype=float) for column in zip(*cases, strict=True))
-    told = 1 / (1 + np.exp(-scores))
-    assert log_loss(told, happened) == pytest.approx(sklearn_log_loss(happened, told, labels=[0, 1]))
-    if 0 < happened.sum() < len(happened):
-        assert area_under_curve(scores, happened) == pytest.approx(roc_auc_score(happened, scores))
-    else:
-        assert np.isnan(area_under_curve(scores, happened))

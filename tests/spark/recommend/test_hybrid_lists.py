@@ -1,30 +1,23 @@
 """The second stage on Spark: learnt from earlier weeks of a simulated taste, never from what follows the date."""
 
-from collections.abc import Callable
-from datetime import date, timedelta
-from decimal import Decimal
-
 import numpy as np
 import pytest
 from pyspark.sql import DataFrame
 
 from promo_spark.contracts.settings import RecommendSettings
-from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
+from promo_spark.contracts.silver import PRODUCTS
 from promo_spark.kernels.boosted_trees import add_trees
 from promo_spark.kernels.candidates import LEARNT_FROM
 from promo_spark.recommend.hybrid import Hybrid, fit_hybrid, recommend_by_hybrid
 from promo_spark.recommend.purchases import list_catalogue, summarise_purchases
 from promo_spark.recommend.ranker import as_vectors
+from tests.spark.recommend.shopping import DAY, MakeRows, Purchase, lines_of
 
 pytestmark = pytest.mark.slow  # the second stage is off unless set; its kernels are tested without Spark
-DAY = date(2024, 6, 3)
 SETTINGS = RecommendSettings(
     list_length=5, min_customers=2, neighbours=10, hybrid_enabled=True, ranker_trees=5, ranker_depth=3, ranker_windows=2
 )
 N_CUSTOMERS, N_PRODUCTS = 80, 30
-MakeRows = Callable[..., DataFrame]
-Purchase = tuple[str, str, int]
-"""Customer, product, days before the date."""
 Lists = dict[tuple[str, str], list[tuple[str, float, bool]]]
 
 
@@ -38,22 +31,6 @@ def bought() -> list[Purchase]:
             for product in (*favourites[dice.random(4) < 0.6], *dice.choice(N_PRODUCTS, 1)):
                 rows.add((f"c{customer:03}", f"p{product:02}", int(age + dice.integers(0, 5))))
     return sorted(rows)
-
-
-def lines_of(make_rows: MakeRows, purchases: list[Purchase]) -> DataFrame:
-    rows = [
-        {
-            "basket_id": f"{customer}-{age}",
-            "line_id": str(place),
-            "customer_id": customer,
-            "product_id": product,
-            "order_date": DAY - timedelta(days=age),
-            "quantity": Decimal(1),
-            "is_return": False,
-        }
-        for place, (customer, product, age) in enumerate(purchases)
-    ]
-    return make_rows(ORDER_LINES, rows)
 
 
 def products_of(make_rows: MakeRows) -> DataFrame:

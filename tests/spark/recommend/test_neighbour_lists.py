@@ -1,46 +1,23 @@
 """Lists from neighbours on Spark, compared with the definition over a customer-by-product matrix."""
 
-from collections.abc import Callable, Iterable
-from datetime import date, timedelta
-from decimal import Decimal
-
 import numpy as np
 import pytest
 from pyspark.sql import DataFrame
 
 from promo_spark.contracts.settings import RecommendSettings
-from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
+from promo_spark.contracts.silver import PRODUCTS
 from promo_spark.recommend.neighbours import (
     ReferenceCustomers,
     draw_reference_customers,
     recommend_by_neighbours,
 )
 from promo_spark.recommend.purchases import list_catalogue, summarise_purchases
+from tests.spark.recommend.shopping import DAY, MakeRows, Purchase, lines_of
 
-DAY = date(2024, 6, 3)
 SETTINGS = RecommendSettings(
     list_length=4, min_customers=1, half_life_days=10.0, popularity_days=28, neighbours=3, neighbour_power=2.0
 )
-MakeRows = Callable[..., DataFrame]
-Purchase = tuple[str, str, int]
-"""Customer, product, days before the date."""
 Lists = dict[tuple[str, str], list[tuple[str, float, bool]]]
-
-
-def lines_of(make_rows: MakeRows, purchases: Iterable[Purchase]) -> DataFrame:
-    rows = [
-        {
-            "basket_id": f"{customer}-{age}",
-            "line_id": str(place),
-            "customer_id": customer,
-            "product_id": product,
-            "order_date": DAY - timedelta(days=age),
-            "quantity": Decimal(1),
-            "is_return": False,
-        }
-        for place, (customer, product, age) in enumerate(purchases)
-    ]
-    return make_rows(ORDER_LINES, rows)
 
 
 def bought(n_customers: int = 12, n_products: int = 9) -> list[Purchase]:

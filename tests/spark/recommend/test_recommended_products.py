@@ -1,7 +1,7 @@
 """Three products, hand-made histories; larger ones are compared with NumPy."""
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import date, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,31 +16,11 @@ from promo_spark.recommend.baselines import recommend_by_baselines
 from promo_spark.recommend.factorisation import Factorisation, describe_factors, fit_factorisation
 from promo_spark.recommend.lists import recommend_by_factors
 from promo_spark.recommend.purchases import list_catalogue, summarise_purchases
+from tests.spark.recommend.shopping import DAY, MakeRows, Purchase, lines_of
 
-DAY = date(2024, 6, 3)
 SETTINGS = RecommendSettings(
     rank=4, iterations=3, list_length=3, min_customers=1, half_life_days=10.0, popularity_days=28
 )
-MakeRows = Callable[..., DataFrame]
-Purchase = tuple[str | None, str, int]
-"""Customer, product, days before the date."""
-
-
-def lines_of(make_rows: MakeRows, purchases: Iterable[Purchase], **columns: bool | Decimal) -> DataFrame:
-    rows = [
-        {
-            "basket_id": f"{customer}-{age}",
-            "line_id": str(place),
-            "customer_id": customer,
-            "product_id": product,
-            "order_date": DAY - timedelta(days=age),
-            "quantity": Decimal(1),
-            "is_return": False,
-            **columns,
-        }
-        for place, (customer, product, age) in enumerate(purchases)
-    ]
-    return make_rows(ORDER_LINES, rows)
 
 
 def lists_of(recommended: DataFrame) -> dict[tuple[str, str, str], list[tuple[str, float, bool]]]:

@@ -16,6 +16,7 @@ from promo_spark.contracts.features import AFFINITY
 from promo_spark.contracts.identity import IDENTITY_CUSTOMERS
 from promo_spark.contracts.measurement import BACKTESTS
 from promo_spark.contracts.response import PANEL
+from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.settings import Settings
 from promo_spark.errors import SourceError, StorageError
 from promo_spark.runtime.pipeline import Pipeline
@@ -32,14 +33,14 @@ def take_in(stage: Stage) -> None:
     stage.limitation("no prices: nothing is displayed.")
     if not stage.has(IDENTITY_CUSTOMERS):
         row = [("1", "x", 1)]
-        rows = stage.spark.createDataFrame(row, IDENTITY_CUSTOMERS.schema(all_nullable=True))
+        rows = contract_frame(stage.spark, IDENTITY_CUSTOMERS, row)
         stage.append_missing(IDENTITY_CUSTOMERS, rows)
 
 
 def leave_nothing(stage: Stage) -> None:
     """Write empty tables: who made them is what is looked at."""
     for table in stage.pipeline.writes:
-        stage.write(table, stage.spark.createDataFrame([], table.schema(all_nullable=True)))
+        stage.write(table, contract_frame(stage.spark, table))
 
 
 def ingest(run: Run = take_in) -> Pipeline:

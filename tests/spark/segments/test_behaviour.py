@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from _pytest.mark import ParameterSet
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
+from sklearn.metrics import roc_auc_score
 
 from promo_spark.contracts.segments import HISTORIES, SEGMENT_BEHAVIOUR
 from promo_spark.contracts.settings import SegmentSettings
 from promo_spark.contracts.silver import ORDER_LINES
-from promo_spark.kernels.calibration import area_under_curve
 from promo_spark.kernels.shopping_history import HISTORY_FEATURES
 from promo_spark.segments.behaviour import BehaviourModels, fit_behaviour, score_behaviour
 from promo_spark.segments.histories import LAST_SPEND, gather_histories, measure_at_cuts
@@ -114,7 +114,7 @@ def test_every_classifier_tells_who_leaves(make_rows: MakeRows, name: str) -> No
     probabilities = np.array([row["churn_prob"] for row in told])
     truth = {row["customer_id"]: row["shopping_days"] for row in shoppers.collect()}
     left = np.array([not any(day >= day_number(DAY) for day in truth[row["customer_id"]]) for row in told], dtype=float)
-    assert area_under_curve(probabilities, left) > 0.8
+    assert roc_auc_score(left, probabilities) > 0.8
     assert probabilities.mean() == pytest.approx(left.mean(), abs=0.12)
     assert all(row["purchase_prob"] == pytest.approx(1 - row["churn_prob"]) for row in told)
     (judged,) = [j for j in models.judged if j.subject == "churn" and j.is_chosen]
@@ -133,9 +133,14 @@ def test_every_regressor_tells_what_is_spent(make_rows: MakeRows, name: str) -> 
         assert mean == pytest.approx(expected, rel=0.2)
 
 
-def test_the_layout_of_rows_changes_nothing(spark: SparkSession, make_rows: MakeRows) -> None:
+@pytest.mark.parametrize(
+    "models",
+    [(("logistic",), ("linear",)), pytest.param((("forest", "logistic"), ("blend",)), marks=pytest.mark.slow)],
+    ids=["default", "trees"],
+)
+def test_the_layout_of_rows_changes_nothing(make_rows: MakeRows, models: tuple[tuple[str, ...], ...]) -> None:
     shoppers = histories(make_rows, [(3, 20.0, 0.0), (3, 20.0, 0.012)], each=40)
-    options = {"churn_models": ("forest", "logistic"), "spend_models": ("blend",)}
+    options = dict(zip(("churn_models", "spend_models"), models, strict=True))
     once, again = (scores(rows, fit(rows, **options)) for rows in (shoppers, shoppers.repartition(5, "spend_amounts")))
     assert once == again
 

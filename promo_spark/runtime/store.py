@@ -27,6 +27,7 @@ from promo_spark.contracts.gate import (
     settle_repeats,
     suspect_rows,
 )
+from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.table import AS_OF_DATE, TableContract, rejected_of
 from promo_spark.errors import ContractError
 from promo_spark.runtime.delta_log import expected_rows_note, has_wrong_rows, newest_version, rows_written
@@ -95,7 +96,7 @@ class Store:
             StorageError: The table lacks columns that its contract has by now.
         """
         if not self.exists(contract):
-            return self._spark.createDataFrame([], contract.schema(all_nullable=True))
+            return contract_frame(self._spark, contract)
         stored = self._spark.read.format("delta").load(self.path(contract))
         if not set(contract.column_names) <= set(stored.columns):
             raise other_contract(contract, self.path(contract))
@@ -198,7 +199,8 @@ class Store:
     def _write_merged(self, contract: TableContract, frame: DataFrame) -> tuple[int, int]:
         judged = judge_rows(frame, contract)
         with _persisted(repeated_keys(judged, contract)) as repeats:
-            repeats.count()  # once for all: its rows come from a shuffle of every key
+            if not repeats.count():  # each row is sound, and alone with its key
+                return self._bring(contract, accepted_rows(judged, contract)), 0
             with _persisted(suspect_rows(judged, contract, repeats)) as suspects:
                 settled = settle_repeats(suspects, contract)
                 refused = settled.where(F.size(REASONS) > 0)
@@ -237,7 +239,7 @@ class Store:
     def write_row(self, contract: TableContract, row: Mapping[str, object]) -> Written:
         """Append one row; columns not given are NULL."""
         values = tuple(row.get(name) for name in contract.column_names)
-        return self.write(contract, self._spark.createDataFrame([values], contract.schema(all_nullable=True)))
+        return self.write(contract, contract_frame(self._spark, contract, [values]))
 
     def append_missing(self, contract: TableContract, frame: DataFrame) -> Written:
         """Append the rows whose key the table does not hold yet."""

@@ -13,6 +13,9 @@ ENVIRONMENT := source scripts/environment.sh
 PORT ?= 5000
 # `make test ARGS="tests/unit -k calendar"`, `make run ARGS="--set as_of_date=2017-10-02"`
 ARGS ?=
+# Most tests wait for a driver that plans: two files at a time keep two cores busy. Each takes up to 4 GB.
+WORKERS ?= 2
+PYTEST = exec $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile
 export PYTHONPATH := .
 
 ## this list
@@ -34,11 +37,11 @@ run:
 
 ## style, types, architecture, then all but the slow tests
 test: lint
-	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) -m pytest -m "not slow" $(ARGS)
+	@$(ENVIRONMENT); ensure_java; ensure_local_address; $(PYTEST) -m "not slow" $(ARGS)
 
 ## the same and the slow ones: whole pipelines on real data, kill -9, a two-worker cluster
 test-all: lint
-	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) -m pytest $(ARGS)
+	@$(ENVIRONMENT); ensure_java; ensure_local_address; $(PYTEST) $(ARGS)
 
 ## style, types and architecture
 lint: setup-dev

@@ -75,6 +75,27 @@ def average_precision_at_k(ranked: Sequence[Hashable], relevant: AbstractSet[Has
     return sum(hits / rank for hits, rank in enumerate(ranks, start=1)) / min(k, len(relevant))
 
 
+def reciprocal_rank_at_k(ranked: Sequence[Hashable], relevant: AbstractSet[Hashable], k: int) -> float:
+    """One over the rank of the first hit among the first k, 0 without a hit. Its mean over customers is MRR@k.
+
+    Complexity: O(k). Source: Voorhees 1999, TREC-8 question answering.
+
+    Args:
+        ranked: Ids, best first.
+        relevant: Ids that are relevant.
+        k: Length of the list that counts.
+
+    Returns:
+        0 to 1, or NaN with nothing relevant.
+
+    >>> reciprocal_rank_at_k(["a", "b", "c"], {"b", "c"}, 3)
+    0.5
+    """
+    if not relevant:
+        return math.nan
+    return next((1.0 / rank for rank in _hit_ranks(ranked, relevant, k)), 0.0)
+
+
 def hit_at_k(ranked: Sequence[Hashable], relevant: AbstractSet[Hashable], k: int) -> float:
     """1 if any of the first k is relevant, else 0. Complexity: O(k).
 

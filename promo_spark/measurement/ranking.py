@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, timedelta
 from itertools import groupby
+from math import isnan
 from operator import itemgetter
+from statistics import fmean
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.measurement import BACKTESTS
@@ -15,7 +17,14 @@ from promo_spark.contracts.recommend import RECOMMENDED_PRODUCTS
 from promo_spark.contracts.settings import BacktestSettings, RecommendSettings
 from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
 from promo_spark.contracts.step import produces
-from promo_spark.kernels.ranking import average_precision_at_k, hit_at_k, ndcg_at_k, recall_at_k
+from promo_spark.kernels.list_traits import category_divergence, category_diversity, self_information
+from promo_spark.kernels.ranking import (
+    average_precision_at_k,
+    hit_at_k,
+    ndcg_at_k,
+    recall_at_k,
+    reciprocal_rank_at_k,
+)
 
 _REFERENCE = "popularity"
 _FIGURE_SCHEMA = "slot string, model string, metric string, value double"
@@ -38,7 +47,8 @@ def backtest_recommendations(
     A product is relevant in the slot all when the customer buys it in the test days, and in the slot novel
     when the customer had not bought it before the date either. A list counts when its customer has at least
     one relevant product in its slot, and is cut at ``list_length``. Besides each model's means there are its
-    differences to popularity, customer by customer.
+    differences to popularity, customer by customer. Novelty, diversity and miscalibration say what the same
+    lists are like, bought or not; categories usual to a customer are those of the products bought before.
 
     Args:
         recommended: recommend.products of the date.
@@ -49,18 +59,26 @@ def backtest_recommendations(
         recommend_settings: Exclusions and catalogue, as in the recommendations.
 
     Returns:
-        measurement.backtests of the subjects recommend_all and recommend_novel: ndcg, recall, map, hit,
-        precision, each as ``<name>_at_<k>`` and as ``<name>_at_<k>_minus_popularity``, with the standard
-        error over customers; and coverage, the share of the catalogue that all lists together show. Nothing
-        when no purchase follows the date.
+        measurement.backtests of the subjects recommend_all and recommend_novel: ndcg, recall, map, mrr, hit,
+        precision, novelty (bits), diversity and miscalibration (nats), each as ``<name>_at_<k>`` and as
+        ``<name>_at_<k>_minus_popularity``, with the standard error over customers; and coverage, the share of
+        the catalogue that all lists together show. Nothing when no purchase follows the date.
     """
     length = settings.list_length
     end_date = as_of_date + timedelta(days=settings.days)
     purchases = _summarise_purchases(order_lines, products, as_of_date, end_date, recommend_settings)
     lists = recommended.where(F.col("rank") <= length)
-    judged = _lists_by_customer(lists).join(_relevant_products(purchases), "customer_id")
+    categories = products.select("product_id", F.coalesce("category", "product_id").alias("category"))
+    described = _described(lists, purchases, categories)
+    judged = (
+        _lists_by_customer(described)
+        .join(_relevant_products(purchases), "customer_id")
+        .join(_usual_categories(purchases, categories), "customer_id", "left")
+    )
+    customers = purchases.where("is_known").select("customer_id").distinct().count()
+    scorer = _list_scorer(length, customers)
     coverage = _coverage(lists, purchases, recommend_settings.min_customers, length)
-    figures = _means(judged.mapInArrow(_list_scorer(length), _FIGURE_SCHEMA)).unionByName(coverage)
+    figures = _means(judged.mapInArrow(scorer, _FIGURE_SCHEMA)).unionByName(coverage)
     last_date = purchases.agg(F.max("last_test_date").alias("last_date")).scalar()
     return figures.select(
         F.concat(F.lit("recommend_"), "slot").alias("subject"),
@@ -99,9 +117,35 @@ def _summarise_purchases(
     )
 
 
+def _described(lists: DataFrame, purchases: DataFrame, categories: DataFrame) -> DataFrame:
+    """Lists with each product's category and the number of customers who bought it before the date."""
+    buyers = purchases.where("is_known").groupBy("product_id").agg(F.count("*").alias("buyers"))
+    described = lists.join(categories, "product_id", "left").join(buyers, "product_id", "left")
+    return described.withColumns(
+        {"category": F.coalesce("category", "product_id"), "buyers": F.coalesce("buyers", F.lit(0))}
+    )
+
+
+def _usual_categories(purchases: DataFrame, categories: DataFrame) -> DataFrame:
+    """customer_id, usual: share of each category in the products bought before the date."""
+    counted = (
+        purchases.where("is_known")
+        .join(categories, "product_id", "left")
+        .groupBy("customer_id", F.coalesce("category", "product_id").alias("category"))
+        .count()
+    )
+    share = F.col("count") / F.sum("count").over(Window.partitionBy("customer_id"))
+    entry = F.struct("category", share.alias("share"))
+    return (
+        counted.select("customer_id", entry.alias("entry"))
+        .groupBy("customer_id")
+        .agg(F.map_from_entries(F.sort_array(F.collect_list("entry"))).alias("usual"))
+    )
+
+
 def _lists_by_customer(lists: DataFrame) -> DataFrame:
-    """customer_id, entries (slot, model, rank, product_id), in that order."""
-    entry = F.struct("slot", "model", "rank", "product_id")
+    """customer_id, entries (slot, model, rank, product_id, category, buyers), in that order."""
+    entry = F.struct("slot", "model", "rank", "product_id", "category", "buyers")
     return lists.groupBy("customer_id").agg(F.sort_array(F.collect_list(entry)).alias("entries"))
 
 
@@ -115,45 +159,56 @@ def _relevant_products(purchases: DataFrame) -> DataFrame:
     )
 
 
-def _list_scorer(k: int) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _list_scorer(k: int, customers: int) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Make the function that Spark maps over Arrow batches of customers, their lists and what they bought."""
 
     def score_lists(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            rows = [figure for customer in batch.to_pylist() for figure in _figures_of(customer, k)]
+            rows = [figure for customer in batch.to_pylist() for figure in _figures_of(customer, k, customers)]
             if rows:
                 yield pa.RecordBatch.from_pylist(rows)
 
     return score_lists
 
 
-def _figures_of(customer: dict[str, Any], k: int) -> Iterator[dict[str, str | float]]:
+def _figures_of(customer: dict[str, Any], k: int, customers: int) -> Iterator[dict[str, str | float]]:
+    usual = dict(customer["usual"] or ())
     for slot, entries in groupby(customer["entries"], itemgetter("slot")):
         relevant = set(customer[f"relevant_{slot}"])
         if not relevant:
             continue
         scores = {
-            model: _score([entry["product_id"] for entry in ranked], relevant, k)
+            model: _score(list(ranked), relevant, usual, k, customers)
             for model, ranked in groupby(entries, itemgetter("model"))
         }
         for model, values in scores.items():
             for metric, value in values.items():
                 yield {"slot": slot, "model": model, "metric": metric, "value": value}
-                if model != _REFERENCE and _REFERENCE in scores:
+                if model != _REFERENCE and metric in scores.get(_REFERENCE, ()):
                     difference = value - scores[_REFERENCE][metric]
                     paired = f"{metric}_minus_{_REFERENCE}"
                     yield {"slot": slot, "model": model, "metric": paired, "value": difference}
 
 
-def _score(ranked: list[str], relevant: set[str], k: int) -> dict[str, float]:
+def _score(
+    entries: list[dict[str, Any]], relevant: set[str], usual: dict[str, float], k: int, customers: int
+) -> dict[str, float]:
+    """Every measure of one list; those that are not defined for it are left out."""
+    ranked = [entry["product_id"] for entry in entries]
+    categories = [entry["category"] for entry in entries]
     recall = recall_at_k(ranked, relevant, k)
-    return {
+    scores = {
         f"ndcg_at_{k}": ndcg_at_k(ranked, relevant, k),
         f"recall_at_{k}": recall,
         f"map_at_{k}": average_precision_at_k(ranked, relevant, k),
+        f"mrr_at_{k}": reciprocal_rank_at_k(ranked, relevant, k),
         f"hit_at_{k}": hit_at_k(ranked, relevant, k),
         f"precision_at_{k}": recall * len(relevant) / k,
+        f"novelty_at_{k}": fmean(self_information(entry["buyers"], max(customers, 1)) for entry in entries),
+        f"diversity_at_{k}": category_diversity(categories),
+        f"miscalibration_at_{k}": category_divergence(categories, usual),
     }
+    return {name: value for name, value in scores.items() if not isnan(value)}
 
 
 def _means(figures: DataFrame) -> DataFrame:

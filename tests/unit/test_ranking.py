@@ -5,11 +5,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, ndcg_score
+from sklearn.metrics import average_precision_score, label_ranking_average_precision_score, ndcg_score
 
-from promo_spark.kernels.ranking import average_precision_at_k, hit_at_k, ndcg_at_k, recall_at_k
+from promo_spark.kernels.ranking import (
+    average_precision_at_k,
+    hit_at_k,
+    ndcg_at_k,
+    recall_at_k,
+    reciprocal_rank_at_k,
+)
 
-MEASURES = [ndcg_at_k, recall_at_k, average_precision_at_k, hit_at_k]
+MEASURES = [ndcg_at_k, recall_at_k, average_precision_at_k, hit_at_k, reciprocal_rank_at_k]
 RANKED = st.permutations(range(8))
 RELEVANT = st.sets(st.integers(0, 7), min_size=1)
 DEPTH = st.integers(1, 8)
@@ -37,6 +43,13 @@ def test_cut_off_measures_agree_with_their_definitions(ranked: list[int], releva
     assert hit_at_k(ranked, relevant, k) == (1.0 if found else 0.0)
     expected = sum(precisions) / min(k, len(relevant))
     assert average_precision_at_k(ranked, relevant, k) == pytest.approx(expected)
+
+
+@given(ranked=RANKED, wanted=st.integers(0, 7))
+def test_reciprocal_rank_of_one_relevant_id_agrees_with_sklearn(ranked: list[int], wanted: int) -> None:
+    truth = [[item == wanted for item in ranked]]
+    expected = label_ranking_average_precision_score(truth, [list(range(len(ranked), 0, -1))])
+    assert reciprocal_rank_at_k(ranked, {wanted}, len(ranked)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("measure", MEASURES)

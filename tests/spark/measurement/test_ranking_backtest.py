@@ -18,6 +18,10 @@ DAY = date(2024, 6, 3)
 SETTINGS = BacktestSettings(days=7, list_length=2)
 RECOMMEND = RecommendSettings(min_customers=1, excluded_departments=("FUEL",))
 MakeRows = Callable[..., DataFrame]
+DESCRIBED = [
+    {"product_id": "fuel", "department": "FUEL", "category": "FUEL"},
+    *({"product_id": product, "category": category} for product, category in (("x", "A"), ("y", "A"), ("z", "B"))),
+]
 Purchase = tuple[str, str, int]
 """Customer, product, days from the date on; negative ones are before it."""
 
@@ -58,7 +62,7 @@ def judge(
     return backtest_recommendations(
         recommended=recommended,
         order_lines=lines,
-        products=make_rows(PRODUCTS, [{"product_id": "fuel", "department": "FUEL"}]),
+        products=make_rows(PRODUCTS, DESCRIBED),
         as_of_date=DAY,
         settings=settings,
         recommend_settings=RECOMMEND,
@@ -125,6 +129,36 @@ def test_figures_by_hand(make_rows: MakeRows) -> None:
     assert ("recommend_all", "popularity", "ndcg_at_2_minus_popularity") not in found
     days = backtest.select("as_of_date", "first_date", "last_date").distinct().collect()
     assert [tuple(row) for row in days] == [(DAY, DAY, DAY + timedelta(days=6))]
+
+
+def test_what_lists_are_like_by_hand(make_rows: MakeRows) -> None:
+    found = figures(judge(make_rows, lists_of(make_rows, LISTS), lines_of(make_rows, PAST + FUTURE)))
+
+    def mean(model: str, metric: str, slot: str = "all") -> float:
+        return found[f"recommend_{slot}", model, f"{metric}_at_2"][0]
+
+    # Of the three customers before the date two bought y, one each of the others.
+    rare, common = math.log2(3), math.log2(3 / 2)
+    assert mean("popularity", "novelty") == pytest.approx((rare + common) / 2)
+    assert mean("als", "novelty") == pytest.approx((rare + (rare + common) / 2) / 2)
+    # popularity shows y, x: one category. als shows x, w and z, y: two, w being its own.
+    assert (mean("popularity", "diversity"), mean("als", "diversity")) == (0.0, 1.0)
+    # a bought A alone, b half A, half B; of what is not shown a hundredth is mixed in.
+    b_of_popularity = 0.5 * math.log(0.5 / 0.995) + 0.5 * math.log(0.5 / 0.005)
+    assert mean("popularity", "miscalibration") == pytest.approx(b_of_popularity / 2)
+    assert mean("als", "miscalibration") == pytest.approx(math.log(1 / 0.505) / 2)
+    assert mean("als", "mrr") == 1.0
+    assert mean("popularity", "mrr") == 0.25
+    assert found["recommend_all", "als", "diversity_at_2_minus_popularity"] == (1.0, 0.0, 2)
+
+
+def test_a_list_of_one_has_no_diversity_and_a_new_customer_no_usual_categories(make_rows: MakeRows) -> None:
+    lists = lists_of(make_rows, {("new", "popularity", "all"): ["nobody bought"]})
+    found = figures(judge(make_rows, lists, lines_of(make_rows, [*PAST, ("new", "x", 1)])))
+    told = {metric for _, _, metric in found}
+    assert "ndcg_at_2" in told
+    assert not told & {"diversity_at_2", "miscalibration_at_2"}
+    assert found["recommend_all", "popularity", "novelty_at_2"][0] == pytest.approx(math.log2(3))
 
 
 def test_a_model_is_judged_by_its_own_lists_and_compared_where_both_have_one(make_rows: MakeRows) -> None:

@@ -91,7 +91,7 @@ def run(stage: Stage) -> None:
     for silver in SILVER:
         if stage.store.undo_wrong_append(bronze_of(silver)):
             stage.progress(f"{bronze_of(silver).name}: a load cut short before was taken out, and is read again")
-    key_file = ensure_key(stage.settings.places)
+    key_file = ensure_key(stage.settings.places, known=_known_customer(stage))
     with reading(f"source {stage.settings.source.kind}"):
         loads = new_loads(stage, key_file)
         door = Lock()
@@ -118,6 +118,14 @@ def _take_in(
             _append_to_bronze(stage, load)
         figures.update(_bring_to_silver(stage, silver, is_new=load is not None))
     return figures
+
+
+def _known_customer(stage: Stage) -> tuple[str, str] | None:
+    """Any raw id and the pseudonym it was given under the present version of the key."""
+    customers = stage.store.read(IDENTITY_CUSTOMERS)
+    of_version = customers.where(F.col("key_version") == F.lit(stage.settings.places.key_version))
+    row = of_version.select(RAW_CUSTOMER_ID, "customer_id").first()
+    return None if row is None else (row[0], row[1])
 
 
 def _keep_identities(stage: Stage, loads: list[Load], key_file: str) -> None:

@@ -26,21 +26,35 @@ from promo_spark.errors import SettingsError
 KEY_VARIABLE = "PROMO_SPARK_KEY"
 _DIGITS = 32
 _KEY_BYTES = 32
+_OLD_KEY = (
+    "With another key every customer would be a second one. Bring the old one back, or start a new warehouse and "
+    "a new identity root."
+)
 
 
-def ensure_key(places: Places) -> str:
-    """Make sure that there is a key, on the driver; a first local run makes one.
+def ensure_key(places: Places, *, known: tuple[str, str] | None = None) -> str:
+    """Make sure that there is the right key, on the driver; a first local run makes one.
 
     Args:
         places: Where the key file is.
+        known: A raw id and its pseudonym under the key version of ``places``; None while there are no customers.
 
     Returns:
         Absolute place of the key file; executors read the variable ``PROMO_SPARK_KEY`` first, then this
         file, then a file of its name shipped with ``--files``.
 
     Raises:
-        SettingsError: The key is too short, or others can read its file.
+        SettingsError: The key is too short, others can read its file, or it is not the one that made the
+            pseudonyms so far.
     """
+    key_file = _place_of_key(places, may_make=known is None)
+    if known is not None and pseudonym_of(known[0], read_key(key_file)) != known[1]:
+        where = f"the variable {KEY_VARIABLE}" if KEY_VARIABLE in os.environ else key_file
+        raise SettingsError(f"the key in {where} is not the one that made the pseudonyms so far. {_OLD_KEY}")
+    return key_file
+
+
+def _place_of_key(places: Places, *, may_make: bool) -> str:
     if KEY_VARIABLE in os.environ:
         _long_enough(os.environ[KEY_VARIABLE], f"the environment variable {KEY_VARIABLE}")
         return places.key_file
@@ -51,6 +65,8 @@ def ensure_key(places: Places) -> str:
         )
     path = Path(places.key_file).expanduser().resolve()
     if not path.exists():
+        if not may_make:
+            raise SettingsError(f"there is no key at {path} (places.key_file), but there are pseudonyms. {_OLD_KEY}")
         _make_key(path)
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:

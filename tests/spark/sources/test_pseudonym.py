@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.settings import Places
 from promo_spark.errors import SettingsError
-from promo_spark.sources.pseudonym import KEY_VARIABLE, ensure_key, pseudonym, read_key
+from promo_spark.sources.pseudonym import KEY_VARIABLE, ensure_key, pseudonym, pseudonym_of, read_key
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +59,23 @@ def test_the_variable_goes_before_the_file(tmp_path: Path, monkeypatch: pytest.M
     ensure_key(places(tmp_path))
     assert not (tmp_path / "deep").exists()
     assert read_key(str(tmp_path / "absent")) == b"k" * 32
+
+
+def test_only_the_key_of_the_pseudonyms_so_far_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(ensure_key(places(tmp_path)))
+    known = ("17", pseudonym_of("17", path.read_text().strip().encode()) or "")
+    assert ensure_key(places(tmp_path), known=known) == str(path)
+    with pytest.raises(SettingsError, match=r"no key at .*but there are pseudonyms"):
+        ensure_key(places(tmp_path / "moved"), known=known)
+    assert not (tmp_path / "moved").exists()
+    other = Path(ensure_key(places(tmp_path / "other")))
+    with pytest.raises(SettingsError, match="is not the one that made the pseudonyms") as caught:
+        ensure_key(places(tmp_path / "other"), known=known)
+    assert other.read_text().strip() not in str(caught.value)
+    monkeypatch.setenv(KEY_VARIABLE, "k" * 32)
+    read_key.cache_clear()
+    with pytest.raises(SettingsError, match=f"variable {KEY_VARIABLE}"):
+        ensure_key(places(tmp_path), known=known)
 
 
 def test_a_remote_key_file_is_refused(tmp_path: Path) -> None:

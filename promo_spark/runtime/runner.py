@@ -99,6 +99,8 @@ def _run_all(
                 present = None
             if not worked:
                 _LOG.info("%s: nothing to do, finished before with the same inputs and settings", pipeline.name)
+        if present is None:
+            run_id = run_identity(settings, store)
         tracking.tag_run_id(run_id)
     if not finished:
         tracking.discard(parent)
@@ -135,7 +137,9 @@ class _Work:
                 return False
             tracker.tables(stage.versions, stage.limitations)
             stage.metrics({"duration_seconds": seconds})
-            entry.finish(stage, self.run_id if pipeline.is_dated else run_identity(self.settings, store), seconds)
+            own_id = self.run_id if pipeline.is_dated else run_identity(self.settings, store)
+            tracking.tag_run_id(own_id)
+            entry.finish(stage, own_id, seconds)
         self.spark.catalog.clearCache()
         _LOG.info("%s: finished in %.1f s", pipeline.name, seconds)
         return True

@@ -18,6 +18,8 @@ from promo_spark.contracts.measurement import BACKTESTS
 from promo_spark.contracts.response import PANEL
 from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.settings import Settings
+from promo_spark.contracts.silver import PRODUCTS
+from promo_spark.contracts.table import bronze_of
 from promo_spark.errors import SourceError, StorageError
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.runner import Outcome, run_stages
@@ -153,6 +155,18 @@ def test_forced_runs_have_accounts_of_their_own(warehouse: Warehouse) -> None:
     told = [(row.stage, row.finished_at is not None) for row in warehouse.accounts()]
     once = [("features", False), ("features", True)]
     assert told == [("ingest", False), ("ingest", True), *once, *once]
+
+
+def test_what_was_taken_in_is_part_of_the_identity(warehouse: Warehouse) -> None:
+    taking = Pipeline("ingest", "", (), (bronze_of(PRODUCTS),), leave_nothing, is_dated=False)
+    reading = Pipeline("features", "", taking.writes, (AFFINITY,), leave_nothing, ("features",))
+    first = warehouse.run(taking)
+    both = warehouse.run(taking, reading)
+    begun, *others = [row.run_id for row in warehouse.accounts() if row.finished_at is None]
+    told = [row.run_id for row in warehouse.accounts() if row.finished_at is not None]
+    assert told == [first.run_id, both.run_id, both.run_id]
+    assert begun != first.run_id
+    assert others == [first.run_id, both.run_id]
 
 
 def test_ingest_serves_every_date(warehouse: Warehouse) -> None:

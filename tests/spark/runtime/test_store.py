@@ -91,6 +91,13 @@ def test_a_record_twice_in_a_file_counts_once(store: Store, make_rows: MakeRows)
     assert store.read(rejected_of(PRODUCTS)).first().reasons == ["duplicate key (product_id)"]
 
 
+def test_a_faulty_row_is_refused_where_no_key_is_repeated(store: Store, make_rows: MakeRows) -> None:
+    rows = [product("p", category="c"), {**product("q", ordinal=2, category="c"), "product_id": None}]
+    written = store.write(PRODUCTS, make_rows(PRODUCTS, rows))
+    assert (written.accepted, written.rejected) == (1, 1)
+    assert store.read(rejected_of(PRODUCTS)).first().reasons == ["product_id is missing"]
+
+
 def test_a_later_load_corrects_and_an_earlier_one_does_not(store: Store, make_rows: MakeRows) -> None:
     store.write(PRODUCTS, make_rows(PRODUCTS, [product("p", 2, brand="new")]))
     store.write(PRODUCTS, make_rows(PRODUCTS, [product("p", 1, brand="old"), product("q", 1)]))

@@ -91,6 +91,8 @@ def _local_matches(path: str) -> list[tuple[Path, str]]:
     matches: list[tuple[Path, str]] = []
     for match in sorted(glob.glob(str(place), recursive=True)):  # noqa: PTH207  (Path.glob takes no absolute pattern)
         found = Path(match).resolve()
+        if _is_hidden(found.name):
+            continue
         for file in _files_below(found) if found.is_dir() else [found]:
             below = file.relative_to(base) if file.is_relative_to(base) else Path(file.name)
             matches.append((file, below.as_posix()))
@@ -101,8 +103,13 @@ def _files_below(folder: Path) -> list[Path]:
     return sorted(
         file
         for file in folder.rglob("*")
-        if file.is_file() and not any(part[0] in "._" for part in file.relative_to(folder).parts)
+        if file.is_file() and not any(_is_hidden(part) for part in file.relative_to(folder).parts)
     )
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether Spark leaves a file or folder of this name out."""
+    return name[:1] in {".", "_"}
 
 
 def _local_file(path: Path, name: str) -> InputFile:
@@ -123,7 +130,8 @@ def _remote_files(spark: SparkSession, path: str) -> list[InputFile]:
     try:
         system = place.getFileSystem(jsc.hadoopConfiguration())
         found = system.globStatus(place)
-        statuses = [status for match in found or [] for status in _statuses_below(system, match)]
+        shown = [match for match in found or [] if not _is_hidden(match.getPath().getName())]
+        statuses = [status for match in shown for status in _statuses_below(system, match)]
     except Py4JJavaError as fault:
         raise SourceError(f"{path}: cannot be listed ({fault.java_exception.getMessage()}).") from fault
     if not found:
@@ -137,7 +145,7 @@ def _statuses_below(system: Any, status: Any) -> list[Any]:  # noqa: ANN401  (Ja
         return [status]
     below: list[Any] = []
     for child in system.listStatus(status.getPath()):
-        if child.getPath().getName()[0] not in "._":
+        if not _is_hidden(child.getPath().getName()):
             below.extend(_statuses_below(system, child))
     return below
 

@@ -68,7 +68,7 @@ def open_records(
             known = [(file.path, file.name, file.sha256) for file in files]
             opened = Opened(*open_lines(spark, mapping, paths=paths, known=known, needed=needed))
     for file in files:
-        if not opened.counts.get(file.name):
+        if opened.counts.get(file.name, 0) <= 0:
             raise SourceError(f"{file.path}: the file holds no records. Export it again or take it away.")
     return opened
 

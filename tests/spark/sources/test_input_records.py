@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 
 from promo_spark.contracts.source_settings import TableMapping
 from promo_spark.errors import SourceError
+from promo_spark.runtime.input_files import _remote_files
 from promo_spark.runtime.inputs import Opened, fingerprint, list_files, open_records
 
 
@@ -139,8 +140,6 @@ def test_delta_rows(spark: SparkSession, tmp_path: Path) -> None:
 
 
 def test_hadoop_uris_are_listed_too(spark: SparkSession, tmp_path: Path) -> None:
-    from promo_spark.runtime.input_files import _remote_files  # noqa: PLC0415  (no remote store in a unit test)
-
     (tmp_path / "in" / "deep").mkdir(parents=True)
     (tmp_path / "in" / "deep" / "a.csv").write_text("id\n1\n")
     (tmp_path / "in" / "_SUCCESS").write_text("")
@@ -159,6 +158,15 @@ def test_fingerprints_know_content_not_order_or_place(spark: SparkSession, tmp_p
     assert prints[0] == prints[1] != prints[2]
     files = list_files(spark, a_mapping(tmp_path / "a"))
     assert fingerprint(files) == fingerprint(tuple(reversed(files)))
+
+
+def test_hidden_files_are_left_out_of_folders_and_globs(spark: SparkSession, tmp_path: Path) -> None:
+    for name in ("a.csv", "_b.csv", ".c.csv"):
+        (tmp_path / name).write_text("id\n1\n")
+    for path in (tmp_path, tmp_path / "*.csv", f"{tmp_path}/[_a]*.csv"):
+        assert [file.name for file in list_files(spark, a_mapping(Path(path)))] == ["a.csv"]
+    remote = _remote_files(spark, f"file://{tmp_path}/*.csv")
+    assert [file.name for file in remote] == ["a.csv"]
 
 
 def write(folder: Path, **files: bytes) -> Path:

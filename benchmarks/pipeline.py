@@ -78,6 +78,8 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[2500, 7500, 25000], help="synthetic customers")
     parser.add_argument("--keep", type=Path, help="new folder for the real run's tables and report")
     options = parser.parse_args()
+    if options.keep and options.keep.exists():
+        parser.error(f"--keep {options.keep}: there is something; what is finished there would be skipped, not timed.")
     with tempfile.TemporaryDirectory() as scratch:
         usage, stages = run_pipeline(options.keep.resolve() if options.keep else Path(scratch))
     print(f"{'stage':<12}{'wall s':>9}{'CPU s':>9}")

@@ -45,7 +45,7 @@ def tree_usage(root: int) -> tuple[float, float]:
     """
     children: dict[int, list[int]] = {}
     facts: dict[int, tuple[float, float]] = {}
-    spaces: dict[int, tuple[str, str]] = {}
+    spaces: dict[int, tuple[int, int]] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -57,15 +57,22 @@ def tree_usage(root: int) -> tuple[float, float]:
         children.setdefault(int(values[1]), []).append(int(entry.name))
         cpu = sum(int(values[place]) for place in (11, 12, 13, 14)) / _TICKS
         facts[int(entry.name)] = (cpu, int(values[21]) * _PAGE / 1e9)
-        spaces[int(entry.name)] = (values[20], values[21])  # of address space, and resident
+        spaces[int(entry.name)] = (int(values[20]), int(values[21]))  # of address space, and resident
     waiting, cpu_s, rss_gb = [(root, 0)], 0.0, 0.0
     while waiting:
         process, parent = waiting.pop()
         waiting += [(child, process) for child in children.get(process, [])]
         cpu, rss = facts.get(process, (0.0, 0.0))
-        is_borrowed = spaces.get(process) == spaces.get(parent)
+        is_borrowed = _is_borrowed(spaces.get(process), spaces.get(parent))
         cpu_s, rss_gb = cpu_s + cpu, rss_gb + (0.0 if is_borrowed else rss)
     return cpu_s, rss_gb
+
+
+def _is_borrowed(child: tuple[int, int] | None, parent: tuple[int, int] | None) -> bool:
+    """Whether a child still has the memory of its parent: the same space, as resident but for pages touched between."""
+    if child is None or parent is None or child[0] != parent[0]:
+        return False
+    return abs(child[1] - parent[1]) <= 0.02 * parent[1]
 
 
 def run_measured(

@@ -24,6 +24,8 @@ def local_frame(spark: SparkSession, rows: Sequence[Sequence[Any]], schema: T.St
         rows: One sequence of values per row, in the order of the schema.
         schema: Names and types, or the same as Spark writes them in SQL; instants without a zone are UTC.
 
+    A whole number where the column is one, a day where it is a day: what is finer is cut, as Arrow does.
+
     Raises:
         pyarrow.ArrowInvalid, pyarrow.ArrowTypeError: A value is not of its column's type.
         ValueError: A row has more or fewer values than the schema has columns.

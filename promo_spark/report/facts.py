@@ -19,11 +19,11 @@ class Evidence:
         quality: segments.quality.
         migration: segments.migration.
         effects: response.effects.
-        weeks: response.panel summed over segments: one row per category and week.
+        weeks: levers of response.panel, weighted by sales: one row per week.
         backtests: measurement.backtests.
         forecasts: measurement.forecast_actuals summed to model × week.
         cells: measurement.forecast_actuals of the boosted trees.
-        promotions: silver.promotions that ran in the weeks before, with targeted and redeeming customers.
+        promotions: features.promotions of those that ran in the weeks before.
         stages: audit.stage_runs, newest per stage.
         rejects: One row per table and reason with its count.
     """

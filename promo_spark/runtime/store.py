@@ -117,10 +117,10 @@ class Store:
         as_of_date: date | None = None,
         expected: int | None = None,
     ) -> Written:
-        """Check rows against their contract and commit them in the table's own way.
+        """Commit rows in the table's own way; those of dated and merged tables are checked against their contract.
 
         Dated tables replace the date's rows; merged ones keep the newest row per key; appended ones
-        grow. Refused rows go to ``<table>_rejected`` first, so that a crash between the two commits
+        grow by what comes. Refused rows go to ``<table>_rejected`` first, so that a crash between the two commits
         leaves the load unfinished rather than the refusals lost.
 
         Args:
@@ -132,7 +132,7 @@ class Store:
 
         Raises:
             ContractError: A dated or appended table got two rows with one key, rows of another date,
-                an appended table a row that breaks its contract, or another number of rows than expected.
+                an appended table another number of rows than expected.
             StorageError: The warehouse cannot be written.
         """
         with named_faults(contract, self.path(contract)):

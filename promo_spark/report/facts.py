@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -114,6 +115,20 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= _LARGE else f"{value:.4g}"
 
 
+def with_error(value: float, error: float | None) -> str:
+    """A figure and its standard error, both to the second digit of the error.
+
+    >>> with_error(0.023994, 0.009522), with_error(1.5, None), with_error(1.375, 0.0)
+    ('0.0240 ± 0.0095', '1.5', '1.375 ± 0')
+    """
+    if error is None or pd.isna(error) or pd.isna(value):
+        return number(value)
+    if not 0 < error < 1:
+        return f"{number(value)} ± {number(error)}"
+    digits = 1 - math.floor(math.log10(error))
+    return f"{value:,.{digits}f} ± {error:.{digits}f}"
+
+
 def best_candidates(effects: pd.DataFrame, profiles: pd.DataFrame, count: int) -> pd.DataFrame:
     """The offers with the highest expected margin, one per segment and category, labelled."""
     if effects.empty:
@@ -131,7 +146,7 @@ def model_table(backtests: pd.DataFrame) -> dict[str, pd.DataFrame]:
     tables: dict[str, pd.DataFrame] = {}
     for subject, rows in backtests.groupby("subject", sort=True):
         cells = [
-            number(value) + ("" if pd.isna(error) else f" ± {number(error)}")
+            with_error(value, error)
             for value, error in zip(rows["value"].astype(float), rows["standard_error"].astype(float), strict=True)
         ]
         told = rows.assign(cell=cells)

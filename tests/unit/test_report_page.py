@@ -224,7 +224,7 @@ def test_plan_in_words() -> None:
 
 def test_model_table_is_metrics_by_models(evidence: Evidence) -> None:
     table = model_table(evidence.backtests)["recommend_all"]
-    assert table.loc["ndcg_at_10", "als"] == "0.21 ± 0.006"
+    assert table.loc["ndcg_at_10", "als"] == "0.2100 ± 0.0060"
 
 
 def test_migration_is_laid_out_by_segment_then_and_now(evidence: Evidence) -> None:

@@ -11,7 +11,15 @@ from promo_spark.contracts.plans import SEGMENT_PLAN
 from promo_spark.contracts.response import EFFECTS, PANEL
 from promo_spark.contracts.segments import SEGMENT_MIGRATION, SEGMENT_PROFILES, SEGMENT_QUALITY
 from promo_spark.contracts.table import TableContract
-from promo_spark.report.facts import Evidence, Headline, headline, migration_table, model_table, plan_in_words
+from promo_spark.report.facts import (
+    Evidence,
+    Headline,
+    headline,
+    migration_table,
+    model_table,
+    plan_in_words,
+    with_error,
+)
 from promo_spark.report.page import render_page
 
 DAY = date(2017, 10, 30)
@@ -159,7 +167,7 @@ def test_the_page_says_what_matters_and_needs_no_network(evidence: Evidence) -> 
         "5 EUR to 90 EUR",
         "no prices: displays are unknown",
         "duplicate key",
-        "0.21 ± 0.006",
+        "0.2100 ± 0.0060",
         "900",
     ):
         assert told in page
@@ -225,6 +233,19 @@ def test_plan_in_words() -> None:
 def test_model_table_is_metrics_by_models(evidence: Evidence) -> None:
     table = model_table(evidence.backtests)["recommend_all"]
     assert table.loc["ndcg_at_10", "als"] == "0.2100 ± 0.0060"
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "told"),
+    [
+        (0.023994, 0.009522, "0.0240 ± 0.0095"),
+        (1.5, None, "1.5"),
+        (1.375, 0.0, "1.375 ± 0"),
+        (1200.4, 35.2, "1,200 ± 35.2"),
+    ],
+)
+def test_figures_end_where_their_error_begins(value: float, error: float | None, told: str) -> None:
+    assert with_error(value, error) == told
 
 
 def test_migration_is_laid_out_by_segment_then_and_now(evidence: Evidence) -> None:

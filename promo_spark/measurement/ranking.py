@@ -68,17 +68,16 @@ def backtest_recommendations(
     end_date = as_of_date + timedelta(days=settings.days)
     purchases = _summarise_purchases(order_lines, products, as_of_date, end_date, recommend_settings)
     lists = recommended.where(F.col("rank") <= length)
-    categories = products.select("product_id", F.coalesce("category", "product_id").alias("category"))
-    described = _described(lists, purchases, categories)
+    known = purchases.where("is_known")
+    buyers = known.groupBy("product_id").agg(F.count("*").alias("buyers"))
     judged = (
-        _lists_by_customer(described)
+        _lists_by_customer(_with_category(lists.join(buyers, "product_id", "left"), products))
         .join(_relevant_products(purchases), "customer_id")
-        .join(_usual_categories(purchases, categories), "customer_id", "left")
+        .join(_usual_categories(_with_category(known, products)), "customer_id", "left")
+        .withColumn("customers", known.agg(F.count_distinct("customer_id")).scalar())
     )
-    customers = purchases.where("is_known").select("customer_id").distinct().count()
-    scorer = _list_scorer(length, customers)
-    coverage = _coverage(lists, purchases, recommend_settings.min_customers, length)
-    figures = _means(judged.mapInArrow(scorer, _FIGURE_SCHEMA)).unionByName(coverage)
+    coverage = _coverage(lists, buyers, recommend_settings.min_customers, length)
+    figures = _means(judged.mapInArrow(_list_scorer(length), _FIGURE_SCHEMA)).unionByName(coverage)
     last_date = purchases.agg(F.max("last_test_date").alias("last_date")).scalar()
     return figures.select(
         F.concat(F.lit("recommend_"), "slot").alias("subject"),
@@ -117,23 +116,15 @@ def _summarise_purchases(
     )
 
 
-def _described(lists: DataFrame, purchases: DataFrame, categories: DataFrame) -> DataFrame:
-    """Lists with each product's category and the number of customers who bought it before the date."""
-    buyers = purchases.where("is_known").groupBy("product_id").agg(F.count("*").alias("buyers"))
-    described = lists.join(categories, "product_id", "left").join(buyers, "product_id", "left")
-    return described.withColumns(
-        {"category": F.coalesce("category", "product_id"), "buyers": F.coalesce("buyers", F.lit(0))}
-    )
+def _with_category(rows: DataFrame, products: DataFrame) -> DataFrame:
+    """Rows with their product's category; a product that nobody describes is its own."""
+    described = rows.join(products.select("product_id", "category"), "product_id", "left")
+    return described.withColumn("category", F.coalesce("category", "product_id"))
 
 
-def _usual_categories(purchases: DataFrame, categories: DataFrame) -> DataFrame:
+def _usual_categories(known: DataFrame) -> DataFrame:
     """customer_id, usual: share of each category in the products bought before the date."""
-    counted = (
-        purchases.where("is_known")
-        .join(categories, "product_id", "left")
-        .groupBy("customer_id", F.coalesce("category", "product_id").alias("category"))
-        .count()
-    )
+    counted = known.groupBy("customer_id", "category").count()
     share = F.col("count") / F.sum("count").over(Window.partitionBy("customer_id"))
     entry = F.struct("category", share.alias("share"))
     return (
@@ -144,7 +135,7 @@ def _usual_categories(purchases: DataFrame, categories: DataFrame) -> DataFrame:
 
 
 def _lists_by_customer(lists: DataFrame) -> DataFrame:
-    """customer_id, entries (slot, model, rank, product_id, category, buyers), in that order."""
+    """customer_id, entries (slot, model, rank, product_id, category, buyers: NULL for none), in that order."""
     entry = F.struct("slot", "model", "rank", "product_id", "category", "buyers")
     return lists.groupBy("customer_id").agg(F.sort_array(F.collect_list(entry)).alias("entries"))
 
@@ -159,26 +150,26 @@ def _relevant_products(purchases: DataFrame) -> DataFrame:
     )
 
 
-def _list_scorer(k: int, customers: int) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _list_scorer(k: int) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Make the function that Spark maps over Arrow batches of customers, their lists and what they bought."""
 
     def score_lists(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            rows = [figure for customer in batch.to_pylist() for figure in _figures_of(customer, k, customers)]
+            rows = [figure for customer in batch.to_pylist() for figure in _figures_of(customer, k)]
             if rows:
                 yield pa.RecordBatch.from_pylist(rows)
 
     return score_lists
 
 
-def _figures_of(customer: dict[str, Any], k: int, customers: int) -> Iterator[dict[str, str | float]]:
+def _figures_of(customer: dict[str, Any], k: int) -> Iterator[dict[str, str | float]]:
     usual = dict(customer["usual"] or ())
     for slot, entries in groupby(customer["entries"], itemgetter("slot")):
         relevant = set(customer[f"relevant_{slot}"])
         if not relevant:
             continue
         scores = {
-            model: _score(list(ranked), relevant, usual, k, customers)
+            model: _score(list(ranked), relevant, usual, k, customer["customers"])
             for model, ranked in groupby(entries, itemgetter("model"))
         }
         for model, values in scores.items():
@@ -204,7 +195,7 @@ def _score(
         f"mrr_at_{k}": reciprocal_rank_at_k(ranked, relevant, k),
         f"hit_at_{k}": hit_at_k(ranked, relevant, k),
         f"precision_at_{k}": recall * len(relevant) / k,
-        f"novelty_at_{k}": fmean(self_information(entry["buyers"], max(customers, 1)) for entry in entries),
+        f"novelty_at_{k}": fmean(self_information(entry["buyers"] or 0, max(customers, 1)) for entry in entries),
         f"diversity_at_{k}": category_diversity(categories),
         f"miscalibration_at_{k}": category_divergence(categories, usual),
     }
@@ -220,10 +211,9 @@ def _means(figures: DataFrame) -> DataFrame:
     )
 
 
-def _coverage(lists: DataFrame, purchases: DataFrame, min_customers: int, length: int) -> DataFrame:
+def _coverage(lists: DataFrame, buyers: DataFrame, min_customers: int, length: int) -> DataFrame:
     """Distinct products in the lists over the products that enough customers bought before the date."""
-    buyers = purchases.where("is_known").groupBy("product_id").count()
-    catalogue = buyers.agg(F.count_if(F.col("count") >= min_customers).alias("catalogue"))
+    catalogue = buyers.agg(F.count_if(F.col("buyers") >= min_customers).alias("catalogue"))
     return lists.groupBy("slot", "model").agg(
         F.lit(f"coverage_at_{length}").alias("metric"),
         F.try_divide(F.count_distinct("product_id"), catalogue.scalar()).alias("value"),

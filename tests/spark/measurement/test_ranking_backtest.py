@@ -1,7 +1,6 @@
 import math
-from collections.abc import Callable, Iterable
-from datetime import date, timedelta
-from decimal import Decimal
+from collections.abc import Iterable
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -11,13 +10,13 @@ from sklearn.metrics import ndcg_score
 from promo_spark.contracts.measurement import BACKTESTS
 from promo_spark.contracts.recommend import RECOMMENDED_PRODUCTS
 from promo_spark.contracts.settings import BacktestSettings, RecommendSettings
-from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
+from promo_spark.contracts.silver import PRODUCTS
 from promo_spark.measurement.ranking import backtest_recommendations
+from tests.spark.recommend import shopping
+from tests.spark.recommend.shopping import DAY, MakeRows
 
-DAY = date(2024, 6, 3)
 SETTINGS = BacktestSettings(days=7, list_length=2)
 RECOMMEND = RecommendSettings(min_customers=1, excluded_departments=("FUEL",))
-MakeRows = Callable[..., DataFrame]
 DESCRIBED = [
     {"product_id": "fuel", "department": "FUEL", "category": "FUEL"},
     *({"product_id": product, "category": category} for product, category in (("x", "A"), ("y", "A"), ("z", "B"))),
@@ -27,17 +26,7 @@ Purchase = tuple[str, str, int]
 
 
 def lines_of(make_rows: MakeRows, purchases: Iterable[Purchase]) -> DataFrame:
-    rows = [
-        {
-            "customer_id": customer,
-            "product_id": product,
-            "order_date": DAY + timedelta(days=day),
-            "quantity": Decimal(1),
-            "is_return": False,
-        }
-        for customer, product, day in purchases
-    ]
-    return make_rows(ORDER_LINES, rows)
+    return shopping.lines_of(make_rows, [(customer, product, -day) for customer, product, day in purchases])
 
 
 def lists_of(make_rows: MakeRows, lists: dict[tuple[str, str, str], list[str]]) -> DataFrame:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
+from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.settings import Settings
 from promo_spark.contracts.table import TableContract
 
@@ -22,8 +23,7 @@ class MemoryStage:
         self.folder = folder
 
     def read(self, contract: TableContract) -> DataFrame:
-        empty = self.spark.createDataFrame([], contract.schema(all_nullable=True))
-        return self.tables.get(contract.name, empty)
+        return self.tables.get(contract.name, contract_frame(self.spark, contract))
 
     def write(self, contract: TableContract, frame: DataFrame) -> None:
         place = str(self.folder / "written" / contract.name)

@@ -44,8 +44,7 @@ def tree_usage(root: int) -> tuple[float, float]:
     another program still has its parent's memory (a JVM starts shell commands so, many a second): that counts once.
     """
     children: dict[int, list[int]] = {}
-    facts: dict[int, tuple[float, float]] = {}
-    spaces: dict[int, tuple[int, int]] = {}
+    facts: dict[int, tuple[float, float, int]] = {}  # CPU seconds, resident gigabytes, bytes of address space
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -56,23 +55,17 @@ def tree_usage(root: int) -> tuple[float, float]:
         values = text[text.rindex(")") + 2 :].split()
         children.setdefault(int(values[1]), []).append(int(entry.name))
         cpu = sum(int(values[place]) for place in (11, 12, 13, 14)) / _TICKS
-        facts[int(entry.name)] = (cpu, int(values[21]) * _PAGE / 1e9)
-        spaces[int(entry.name)] = (int(values[20]), int(values[21]))  # of address space, and resident
+        facts[int(entry.name)] = (cpu, int(values[21]) * _PAGE / 1e9, int(values[20]))
     waiting, cpu_s, rss_gb = [(root, 0)], 0.0, 0.0
     while waiting:
         process, parent = waiting.pop()
         waiting += [(child, process) for child in children.get(process, [])]
-        cpu, rss = facts.get(process, (0.0, 0.0))
-        is_borrowed = _is_borrowed(spaces.get(process), spaces.get(parent))
+        cpu, rss, space = facts.get(process, (0.0, 0.0, 0))
+        _, parent_rss, parent_space = facts.get(parent, (0.0, 0.0, -1))
+        # As resident as the parent but for pages touched between the two readings.
+        is_borrowed = space == parent_space and abs(rss - parent_rss) <= 0.02 * parent_rss
         cpu_s, rss_gb = cpu_s + cpu, rss_gb + (0.0 if is_borrowed else rss)
     return cpu_s, rss_gb
-
-
-def _is_borrowed(child: tuple[int, int] | None, parent: tuple[int, int] | None) -> bool:
-    """Whether a child still has the memory of its parent: the same space, as resident but for pages touched between."""
-    if child is None or parent is None or child[0] != parent[0]:
-        return False
-    return abs(child[1] - parent[1]) <= 0.02 * parent[1]
 
 
 def run_measured(

@@ -35,6 +35,7 @@ from benchmarks.memory_stage import MemoryStage  # noqa: E402  (the path comes f
 from benchmarks.processes import machine, run_measured, tree_usage  # noqa: E402
 from promo_spark.contracts.ingest import USUAL_SIZES  # noqa: E402
 from promo_spark.contracts.recommend import RECOMMENDED_PRODUCTS  # noqa: E402
+from promo_spark.contracts.rows import contract_frame  # noqa: E402
 from promo_spark.contracts.settings import Settings  # noqa: E402
 from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS  # noqa: E402
 from promo_spark.ingest.entities import conform_products  # noqa: E402
@@ -82,7 +83,7 @@ def open_silver(spark: SparkSession, settings: Settings, folder: Path) -> dict[s
             conformed = conform_order_lines(
                 order_lines=mapped.withColumnRenamed("raw_customer_id", "customer_id"),
                 # Nothing is known of usual sizes, so nothing is flagged: the stage does not look at the flag.
-                usual_sizes=spark.createDataFrame([], USUAL_SIZES.schema(all_nullable=True)),
+                usual_sizes=contract_frame(spark, USUAL_SIZES),
                 products=frames[PRODUCTS.name],
                 time_zone=settings.source.time_zone,
             )

@@ -18,13 +18,12 @@ def local_frame(spark: SparkSession, rows: Sequence[Sequence[Any]], schema: T.St
 
     Spark's own `createDataFrame` sends a list through Python workers, and does so again whenever the frame is used.
     What arrives as Arrow is part of the plan: no worker starts, and of no rows Spark knows that there are none.
+    What is finer than its column, as 1.5 for a whole number or an instant for a day, is cut as Arrow does.
 
     Args:
         spark: Session.
         rows: One sequence of values per row, in the order of the schema.
         schema: Names and types, or the same as Spark writes them in SQL; instants without a zone are UTC.
-
-    A whole number where the column is one, a day where it is a day: what is finer is cut, as Arrow does.
 
     Raises:
         pyarrow.ArrowInvalid, pyarrow.ArrowTypeError: A value is not of its column's type.

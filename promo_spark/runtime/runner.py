@@ -81,12 +81,10 @@ def _run_all(
     accounts.require_same_source()
     finished: list[str] = []
     skipped: list[str] = []
-    run_id, present = "", None
+    run_id, present = run_identity(settings, store), present_basis(settings, store)
     rewritten: set[str] = set()
     with tracking.parent_run(settings, settings_fingerprint(settings)) as parent:
         for pipeline in pipelines:
-            if present is None:
-                run_id, present = run_identity(settings, store), present_basis(settings, store)
             basis = accounts.basis_of(pipeline, present) if pipeline.is_dated else {}
             is_stale = force or any(table.name in rewritten for table in pipeline.reads)
             done = pipeline.is_dated and not is_stale and accounts.is_done(pipeline.name, basis)
@@ -96,11 +94,9 @@ def _run_all(
             if worked and pipeline.is_dated:
                 rewritten.update(table.name for table in pipeline.writes)
             elif worked:  # what was taken in decides the stages after it
-                present = None
+                run_id, present = run_identity(settings, store), present_basis(settings, store)
             if not worked:
                 _LOG.info("%s: nothing to do, finished before with the same inputs and settings", pipeline.name)
-        if present is None:
-            run_id = run_identity(settings, store)
         tracking.tag_run_id(run_id)
     if not finished:
         tracking.discard(parent)

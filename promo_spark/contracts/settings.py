@@ -91,9 +91,26 @@ class SegmentSettings(Frozen):
     )
 
 
+ProductModel = Literal[
+    "hybrid",
+    "neighbours",
+    "als",
+    "explicit_als",
+    "item_neighbours",
+    "association_rules",
+    "content",
+    "segment_popularity",
+]
+
+
 class RecommendSettings(Frozen):
     """Models of what customers buy, and the lists made from them."""
 
+    models: tuple[ProductModel, ...] = Field(
+        default=("neighbours", "als", "segment_popularity", "content"),
+        description="Models that make lists, the most trusted first: recommend.served takes from the first with any "
+        "product left. Own habits and what is popular always come after them",
+    )
     rank: int = Field(default=64, ge=1)
     iterations: int = Field(default=4, ge=1)
     regularisation: float = Field(default=0.05, ge=0)
@@ -108,8 +125,22 @@ class RecommendSettings(Frozen):
     reference_customers: int = Field(
         default=5000, ge=2, description="Customers among whom neighbours are looked for; all where there are fewer"
     )
-    hybrid_enabled: bool = Field(
-        default=False, description="Rank the other models' proposals by what was bought in earlier weeks"
+    item_weighting: Literal["cosine", "tfidf", "bm25"] = Field(
+        default="bm25", description="How alike two products are by their buyers"
+    )
+    item_neighbours: int = Field(default=100, ge=1, description="Products that each product is linked to")
+    rule_baskets: int = Field(
+        default=200_000, ge=1, description="Baskets that rules are mined from; all where there are fewer"
+    )
+    rule_min_baskets: int = Field(default=10, ge=1, description="Baskets that must hold both products of a rule")
+    rating_rank: int = Field(default=16, ge=1, description="Factors learnt from ratings, by model explicit_als")
+    rating_iterations: int = Field(default=10, ge=1)
+    rating_regularisation: float = Field(default=0.1, ge=0)
+    rating_prior: float = Field(
+        default=10.0, ge=0, description="Ratings at the mean lent to each customer and product before its own count"
+    )
+    cold_days: int = Field(
+        default=28, ge=1, description="A product nobody bought before these days, and few since, is cold"
     )
     ranker_windows: int = Field(default=2, ge=1, description="Earlier windows that the second stage learns from")
     ranker_days: int = Field(default=28, ge=7, description="Length of such a window, and of what is predicted")

@@ -45,7 +45,8 @@ def backtest_recommendations(
     """Judge each model's lists by the purchases from the date on.
 
     A product is relevant in the slot all when the customer buys it in the test days, and in the slot novel
-    when the customer had not bought it before the date either. A list counts when its customer has at least
+    when the customer had not bought it before the date either, in the slot cold when, besides, fewer than
+    ``min_customers`` customers had. A list counts when its customer has at least
     one relevant product in its slot, and is cut at ``list_length``. Besides each model's means there are its
     differences to popularity, customer by customer. Novelty, diversity and miscalibration say what the same
     lists are like, bought or not; categories usual to a customer are those of the products bought before.
@@ -59,8 +60,8 @@ def backtest_recommendations(
         recommend_settings: Exclusions and catalogue, as in the recommendations.
 
     Returns:
-        measurement.backtests of the subjects recommend_all and recommend_novel: ndcg, recall, map, mrr, hit,
-        precision, novelty (bits), diversity and miscalibration (nats), each as ``<name>_at_<k>`` and as
+        measurement.backtests of the subjects recommend_all, recommend_novel and recommend_cold: ndcg, recall, map,
+        mrr, hit, precision, novelty (bits), diversity and miscalibration (nats), each as ``<name>_at_<k>`` and as
         ``<name>_at_<k>_minus_popularity``, with the standard error over customers; and coverage, the share of
         the catalogue that all lists together show. Nothing when no purchase follows the date.
     """
@@ -72,7 +73,7 @@ def backtest_recommendations(
     buyers = known.groupBy("product_id").agg(F.count("*").alias("buyers"))
     judged = (
         _lists_by_customer(_with_category(lists.join(buyers, "product_id", "left"), products))
-        .join(_relevant_products(purchases), "customer_id")
+        .join(_relevant_products(purchases, buyers, recommend_settings.min_customers), "customer_id")
         .join(_usual_categories(_with_category(known, products)), "customer_id", "left")
         .withColumn("customers", known.agg(F.count_distinct("customer_id")).scalar())
     )
@@ -140,13 +141,18 @@ def _lists_by_customer(lists: DataFrame) -> DataFrame:
     return lists.groupBy("customer_id").agg(F.sort_array(F.collect_list(entry)).alias("entries"))
 
 
-def _relevant_products(purchases: DataFrame) -> DataFrame:
-    """customer_id, relevant_all, relevant_novel (products of the test days)."""
-    novel = F.when(~F.col("is_known"), F.col("product_id"))
+def _relevant_products(purchases: DataFrame, buyers: DataFrame, min_customers: int) -> DataFrame:
+    """customer_id, relevant_all, relevant_novel, relevant_cold (products of the test days)."""
+    is_novel, is_cold = ~F.col("is_known"), F.coalesce("buyers", F.lit(0)) < min_customers
     return (
         purchases.where(F.col("last_test_date").isNotNull())
+        .join(buyers, "product_id", "left")
         .groupBy("customer_id")
-        .agg(F.collect_list("product_id").alias("relevant_all"), F.collect_list(novel).alias("relevant_novel"))
+        .agg(
+            F.collect_list("product_id").alias("relevant_all"),
+            F.collect_list(F.when(is_novel, F.col("product_id"))).alias("relevant_novel"),
+            F.collect_list(F.when(is_novel & is_cold, F.col("product_id"))).alias("relevant_cold"),
+        )
     )
 
 
@@ -214,9 +220,13 @@ def _means(figures: DataFrame) -> DataFrame:
 def _coverage(lists: DataFrame, buyers: DataFrame, min_customers: int, length: int) -> DataFrame:
     """Distinct products in the lists over the products that enough customers bought before the date."""
     catalogue = buyers.agg(F.count_if(F.col("buyers") >= min_customers).alias("catalogue"))
-    return lists.groupBy("slot", "model").agg(
-        F.lit(f"coverage_at_{length}").alias("metric"),
-        F.try_divide(F.count_distinct("product_id"), catalogue.scalar()).alias("value"),
-        F.lit(None).cast("double").alias("standard_error"),
-        F.count_distinct("customer_id").alias("observation_count"),
+    return (
+        lists.where(F.col("slot") != "cold")
+        .groupBy("slot", "model")
+        .agg(
+            F.lit(f"coverage_at_{length}").alias("metric"),
+            F.try_divide(F.count_distinct("product_id"), catalogue.scalar()).alias("value"),
+            F.lit(None).cast("double").alias("standard_error"),
+            F.count_distinct("customer_id").alias("observation_count"),
+        )
     )

@@ -31,7 +31,7 @@ class Tracking(Frozen):
     artifacts: str | None = "./mlartifacts"
 
 
-Imputation = Literal["mean", "median", "mode"]
+Imputation = Literal["mean", "median", "mode", "neighbours", "regression"]
 
 
 class FeatureSettings(Frozen):
@@ -39,7 +39,11 @@ class FeatureSettings(Frozen):
 
     lookback_days: int = Field(default=364, ge=28, description="Events further back are left out of rates")
     winsorise_quantile: float = Field(default=0.995, gt=0.5, le=1)
-    imputation: dict[str, Imputation] = Field(default={"order_gap_days": "median", "redemption_rate": "mean"})
+    imputation: dict[str, Imputation] = Field(
+        default={"order_gap_days": "median", "redemption_rate": "mean"},
+        description="One value for everyone, or one for each: from the customers most alike, or from the other columns",
+    )
+    imputation_neighbours: int = Field(default=20, ge=1, description="Customers most alike whose mean fills a gap")
     demographics_allowed: bool = Field(
         default=True, description="Copy demographics into features for audits and profiles"
     )

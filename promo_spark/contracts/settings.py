@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
+from promo_spark.contracts.tune_settings import ChurnModel, SpendModel, TuneSettings
 
 
 class Places(Frozen):
@@ -51,10 +52,6 @@ class FeatureSettings(Frozen):
         default=0.28, gt=0, lt=1, description="Assumed margin at regular price without a unit cost"
     )
     margin_rates: dict[str, float] = Field(default_factory=dict, description="The same by department")
-
-
-ChurnModel = Literal["logistic", "tree", "forest", "svm", "gbt"]
-SpendModel = Literal["linear", "tree", "forest", "gbt", "blend"]
 
 
 class SegmentSettings(Frozen):
@@ -224,6 +221,7 @@ class Settings(Frozen):
     plan: PlanSettings = PlanSettings()
     backtest: BacktestSettings = BacktestSettings()
     report: ReportSettings = ReportSettings()
+    tune: TuneSettings = TuneSettings()
     promotions: Promotions
 
 

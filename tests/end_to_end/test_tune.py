@@ -18,7 +18,15 @@ from tests.end_to_end.conftest import Place, make_place
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 WORLD = {
-    "source": {"kind": "synthetic", "customers": 150, "products": 120, "categories": 8, "stores": 3, "weeks": 26},
+    "source": {
+        "kind": "synthetic",
+        "customers": 150,
+        "products": 120,
+        "categories": 8,
+        "stores": 3,
+        "weeks": 26,
+        "baskets_per_week": 0.3,
+    },
     "as_of_date": "2017-06-05",
     "segments.horizon_days": 28,
     "recommend.min_customers": 1,

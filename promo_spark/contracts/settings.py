@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
+from promo_spark.contracts.tune_settings import ChurnModel, SpendModel, TuneSettings
 
 
 class Places(Frozen):
@@ -31,7 +32,7 @@ class Tracking(Frozen):
     artifacts: str | None = "./mlartifacts"
 
 
-Imputation = Literal["mean", "median", "mode"]
+Imputation = Literal["mean", "median", "mode", "neighbours", "regression"]
 
 
 class FeatureSettings(Frozen):
@@ -39,7 +40,11 @@ class FeatureSettings(Frozen):
 
     lookback_days: int = Field(default=364, ge=28, description="Events further back are left out of rates")
     winsorise_quantile: float = Field(default=0.995, gt=0.5, le=1)
-    imputation: dict[str, Imputation] = Field(default={"order_gap_days": "median", "redemption_rate": "mean"})
+    imputation: dict[str, Imputation] = Field(
+        default={"order_gap_days": "median", "redemption_rate": "mean"},
+        description="One value for everyone, or one for each: from the customers most alike, or from the other columns",
+    )
+    imputation_neighbours: int = Field(default=20, ge=1, description="Customers most alike whose mean fills a gap")
     demographics_allowed: bool = Field(
         default=True, description="Copy demographics into features for audits and profiles"
     )
@@ -47,10 +52,6 @@ class FeatureSettings(Frozen):
         default=0.28, gt=0, lt=1, description="Assumed margin at regular price without a unit cost"
     )
     margin_rates: dict[str, float] = Field(default_factory=dict, description="The same by department")
-
-
-ChurnModel = Literal["logistic", "tree", "forest", "svm", "gbt"]
-SpendModel = Literal["linear", "tree", "forest", "gbt", "blend"]
 
 
 class SegmentSettings(Frozen):
@@ -220,6 +221,7 @@ class Settings(Frozen):
     plan: PlanSettings = PlanSettings()
     backtest: BacktestSettings = BacktestSettings()
     report: ReportSettings = ReportSettings()
+    tune: TuneSettings = TuneSettings()
     promotions: Promotions
 
 

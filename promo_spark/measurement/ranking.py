@@ -26,7 +26,7 @@ from promo_spark.kernels.ranking import (
     reciprocal_rank_at_k,
 )
 
-_REFERENCE = "popularity"
+REFERENCE = "popularity"
 _FIGURE_SCHEMA = "slot string, model string, metric string, value double"
 _DIGITS = 9
 """Means are rounded to this many decimals: a float sum depends on the order of its rows in the last ones."""
@@ -41,6 +41,7 @@ def backtest_recommendations(
     as_of_date: date,
     settings: BacktestSettings,
     recommend_settings: RecommendSettings,
+    reference: str = REFERENCE,
 ) -> DataFrame:
     """Judge each model's lists by the purchases from the date on.
 
@@ -48,7 +49,7 @@ def backtest_recommendations(
     when the customer had not bought it before the date either, in the slot cold when, besides, fewer than
     ``min_customers`` customers had. A list counts when its customer has at least
     one relevant product in its slot, and is cut at ``list_length``. Besides each model's means there are its
-    differences to popularity, customer by customer. Novelty, diversity and miscalibration say what the same
+    differences to the reference, customer by customer. Novelty, diversity and miscalibration say what the same
     lists are like, bought or not; categories usual to a customer are those of the products bought before.
 
     Args:
@@ -58,11 +59,12 @@ def backtest_recommendations(
         as_of_date: First test day.
         settings: Number of test days, and how much of each list counts.
         recommend_settings: Exclusions and catalogue, as in the recommendations.
+        reference: The model that the others are compared with.
 
     Returns:
         measurement.backtests of the subjects recommend_all, recommend_novel and recommend_cold: ndcg, recall, map,
         mrr, hit, precision, novelty (bits), diversity and miscalibration (nats), each as ``<name>_at_<k>`` and as
-        ``<name>_at_<k>_minus_popularity``, with the standard error over customers; and coverage, the share of
+        ``<name>_at_<k>_minus_<reference>``, with the standard error over customers; and coverage, the share of
         the catalogue that all lists together show. Nothing when no purchase follows the date.
     """
     length = settings.list_length
@@ -78,7 +80,7 @@ def backtest_recommendations(
         .withColumn("customers", known.agg(F.count_distinct("customer_id")).scalar())
     )
     coverage = _coverage(lists, buyers, recommend_settings.min_customers, length)
-    figures = _means(judged.mapInArrow(_list_scorer(length), _FIGURE_SCHEMA)).unionByName(coverage)
+    figures = _means(judged.mapInArrow(_list_scorer(length, reference), _FIGURE_SCHEMA)).unionByName(coverage)
     last_date = purchases.agg(F.max("last_test_date").alias("last_date")).scalar()
     return figures.select(
         F.concat(F.lit("recommend_"), "slot").alias("subject"),
@@ -156,19 +158,19 @@ def _relevant_products(purchases: DataFrame, buyers: DataFrame, min_customers: i
     )
 
 
-def _list_scorer(k: int) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _list_scorer(k: int, reference: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Make the function that Spark maps over Arrow batches of customers, their lists and what they bought."""
 
     def score_lists(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            rows = [figure for customer in batch.to_pylist() for figure in _figures_of(customer, k)]
+            rows = [figure for customer in batch.to_pylist() for figure in _figures_of(customer, k, reference)]
             if rows:
                 yield pa.RecordBatch.from_pylist(rows)
 
     return score_lists
 
 
-def _figures_of(customer: dict[str, Any], k: int) -> Iterator[dict[str, str | float]]:
+def _figures_of(customer: dict[str, Any], k: int, reference: str) -> Iterator[dict[str, str | float]]:
     usual = dict(customer["usual"] or ())
     for slot, entries in groupby(customer["entries"], itemgetter("slot")):
         relevant = set(customer[f"relevant_{slot}"])
@@ -181,9 +183,9 @@ def _figures_of(customer: dict[str, Any], k: int) -> Iterator[dict[str, str | fl
         for model, values in scores.items():
             for metric, value in values.items():
                 yield {"slot": slot, "model": model, "metric": metric, "value": value}
-                if model != _REFERENCE and metric in scores.get(_REFERENCE, ()):
-                    difference = value - scores[_REFERENCE][metric]
-                    paired = f"{metric}_minus_{_REFERENCE}"
+                if model != reference and metric in scores.get(reference, ()):
+                    difference = value - scores[reference][metric]
+                    paired = f"{metric}_minus_{reference}"
                     yield {"slot": slot, "model": model, "metric": paired, "value": difference}
 
 

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.segments import BEHAVIOUR, BEHAVIOUR_QUALITY, SEGMENT_BEHAVIOUR
+from promo_spark.contracts.settings import SegmentSettings
 from promo_spark.contracts.silver import ORDER_LINES
 from promo_spark.kernels.shopping_history import HISTORY_FEATURES
 from promo_spark.runtime import Stage
@@ -31,9 +32,29 @@ def predict_behaviour(stage: Stage) -> None:
 
     Where orders do not go back far enough for both horizons, nothing is predicted, and the stage says so.
     """
-    horizon = stage.settings.segments.horizon_days
-    cuts = [stage.as_of_date - timedelta(days=back * horizon) for back in (2, 1)]
     histories = gather_histories(order_lines=stage.read(ORDER_LINES), as_of_date=stage.as_of_date).persist()
+    models = learn_behaviour(stage, histories, stage.settings.segments)
+    if models is None:
+        for contract in BEHAVIOUR:
+            stage.write(contract, contract_frame(stage.spark, contract))
+    else:
+        _keep(stage, models, measure(stage, histories, [stage.as_of_date]))
+    histories.unpersist()
+
+
+def learn_behaviour(stage: Stage, histories: DataFrame, settings: SegmentSettings) -> BehaviourModels | None:
+    """Learn from one horizon before the date, judge on the next, and learn again from both.
+
+    Args:
+        stage: Whose date it is; it says where orders do not go back far enough.
+        histories: segments.histories of the date.
+        settings: The horizon, and the models that are tried.
+
+    Returns:
+        The models, or None where orders do not go back far enough for both horizons.
+    """
+    horizon = settings.horizon_days
+    cuts = [stage.as_of_date - timedelta(days=back * horizon) for back in (2, 1)]
     first = _first_day(histories)
     needed = cuts[0] - timedelta(days=_LOOK_BACK_DAYS)
     if first is None or first > needed:
@@ -41,19 +62,14 @@ def predict_behaviour(stage: Stage) -> None:
             f"churn and spend of the next {horizon} days are not predicted: it takes orders from {needed} on, and "
             + (f"the first is of {first}." if first else "there are none.")
         )
-        for contract in BEHAVIOUR:
-            stage.write(contract, contract_frame(stage.spark, contract))
-    else:
-        drawn = draw_customers(histories, seed=stage.settings.seed)
-        models = fit_behaviour(
-            rows=_measured(stage, drawn, cuts),
-            train_cut=cuts[0],
-            judged_cut=cuts[1],
-            settings=stage.settings.segments,
-            seed=stage.settings.seed,
-        )
-        _keep(stage, models, _measured(stage, histories, [stage.as_of_date]))
-    histories.unpersist()
+        return None
+    return fit_behaviour(
+        rows=measure(stage, draw_customers(histories, seed=stage.settings.seed), cuts),
+        train_cut=cuts[0],
+        judged_cut=cuts[1],
+        settings=settings,
+        seed=stage.settings.seed,
+    )
 
 
 def _first_day(histories: DataFrame) -> date | None:
@@ -61,7 +77,8 @@ def _first_day(histories: DataFrame) -> date | None:
     return None if day is None else _EPOCH + timedelta(days=day)
 
 
-def _measured(stage: Stage, histories: DataFrame, cuts: list[date]) -> DataFrame:
+def measure(stage: Stage, histories: DataFrame, cuts: list[date]) -> DataFrame:
+    """Every customer at several cuts, none after the stage's date."""
     return measure_at_cuts(
         histories=histories,
         cuts=cuts,

@@ -127,7 +127,7 @@ class RecommendSettings(Frozen):
         default=5000, ge=2, description="Customers among whom neighbours are looked for; all where there are fewer"
     )
     item_weighting: Literal["cosine", "tfidf", "bm25"] = Field(
-        default="bm25", description="How alike two products are by their buyers"
+        default="tfidf", description="How alike two products are by their buyers"
     )
     item_neighbours: int = Field(default=100, ge=1, description="Products that each product is linked to")
     rule_baskets: int = Field(

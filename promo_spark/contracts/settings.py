@@ -90,6 +90,10 @@ class SegmentSettings(Frozen):
         min_length=1,
         description="Tried on the last horizon before the date; blend is the mean of linear and gbt",
     )
+    lifetime_days: int = Field(default=364, ge=7, description="How far ahead lifetime value looks")
+    discount_rate: float = Field(
+        default=0.0, ge=0, description="By how much less of a lifetime value counts what comes a year later"
+    )
 
 
 ProductModel = Literal[

@@ -89,7 +89,8 @@ bench-lifetime: setup-dev $(PEERS)/.ready
 # Peers have an environment of their own: what they need must not move the project's packages.
 $(PEERS)/.ready: benchmarks/requirements.txt | setup-dev
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.txt
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  --requirement benchmarks/requirements.txt
 	@touch $@
 
 ## the MLflow UI on this machine only
@@ -105,6 +106,7 @@ docs: setup
 lock: setup-dev
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	$(LOCK) benchmarks/requirements.in -o benchmarks/requirements.txt
 
 LOCK = $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)

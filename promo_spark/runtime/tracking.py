@@ -149,6 +149,12 @@ def stage_run(stage: str, run_id: str, experiment: str, *, name: str | None = No
         discard(run)
 
 
+def headlines(parent: Run, values: Mapping[str, float]) -> None:
+    """Put figures on the page of the whole run, where runs are compared."""
+    with _tracked():
+        mlflow.log_metrics(dict(values), run_id=parent.info.run_id)
+
+
 def tag_run_id(run_id: str) -> None:
     """Name the open run by the identity of its inputs, code and settings."""
     mlflow.set_tag(RUN_ID_TAG, run_id)

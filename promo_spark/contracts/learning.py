@@ -10,7 +10,7 @@ TRIALS = TableContract(
     key=("run_id", "subject", "trial_id"),
     columns=(
         Column("run_id", T.StringType(), "Hash of code, contracts, settings, as_of_date and inputs", required=True),
-        Column("subject", T.StringType(), "factors, neighbours, churn or spend"),
+        Column("subject", T.StringType(), "factors, neighbours, item_neighbours, churn or spend"),
         Column("trial_id", T.StringType(), "Hash of the settings tried"),
         Column(AS_OF_DATE, T.DateType(), "Nothing from this day on was looked at", required=True),
         Column(

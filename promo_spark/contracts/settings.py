@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
-from promo_spark.contracts.tune_settings import ChurnModel, SpendModel, TuneSettings
+from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings
 
 
 class Places(Frozen):
@@ -130,9 +130,7 @@ class RecommendSettings(Frozen):
     reference_customers: int = Field(
         default=5000, ge=2, description="Customers among whom neighbours are looked for; all where there are fewer"
     )
-    item_weighting: Literal["cosine", "tfidf", "bm25"] = Field(
-        default="tfidf", description="How alike two products are by their buyers"
-    )
+    item_weighting: ItemWeighting = Field(default="tfidf", description="How alike two products are by their buyers")
     item_neighbours: int = Field(default=100, ge=1, description="Products that each product is linked to")
     rule_baskets: int = Field(
         default=200_000, ge=1, description="Baskets that rules are mined from; all where there are fewer"

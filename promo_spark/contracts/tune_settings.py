@@ -10,7 +10,8 @@ from promo_spark.contracts.source_settings import Frozen
 
 ChurnModel = Literal["logistic", "tree", "forest", "svm", "gbt"]
 SpendModel = Literal["linear", "tree", "forest", "gbt", "blend"]
-Subject = Literal["factors", "neighbours", "churn", "spend"]
+ItemWeighting = Literal["cosine", "tfidf", "bm25"]
+Subject = Literal["factors", "neighbours", "item_neighbours", "churn", "spend"]
 Whole = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -33,6 +34,13 @@ class NeighbourSpace(Frozen):
     neighbour_weight: tuple[Share, ...] = Field(default=(0.05, 0.1, 0.2, 0.4), min_length=1)
 
 
+class ItemNeighbourSpace(Frozen):
+    """Values of the settings of the same names in ``recommend``, for products that the same customers buy."""
+
+    item_weighting: tuple[ItemWeighting, ...] = Field(default=("cosine", "tfidf", "bm25"), min_length=1)
+    item_neighbours: tuple[Whole, ...] = Field(default=(50, 100, 200), min_length=1)
+
+
 class TuneSettings(Frozen):
     """The search: subjects, spaces, and the days before the date by which trials are judged."""
 
@@ -40,7 +48,7 @@ class TuneSettings(Frozen):
         default=("factors", "neighbours", "churn", "spend"), min_length=1, description="What is searched, in order"
     )
     trials: int = Field(
-        default=8, ge=1, description="Most settings tried of factors and of neighbours, beside the settled ones"
+        default=8, ge=1, description="Most settings tried of each maker of lists, beside the settled ones"
     )
     days: int = Field(
         default=28, ge=7, description="Last days before the date, by which lists learnt from earlier days are judged"
@@ -55,5 +63,6 @@ class TuneSettings(Frozen):
     overlay_file: str = Field(default="conf/tuned.yaml", description="Where the winners' settings are written")
     factors: FactorSpace = FactorSpace()
     neighbours: NeighbourSpace = NeighbourSpace()
+    item_neighbours: ItemNeighbourSpace = ItemNeighbourSpace()
     churn_models: tuple[ChurnModel, ...] = Field(default=("logistic", "tree", "forest", "svm", "gbt"), min_length=1)
     spend_models: tuple[SpendModel, ...] = Field(default=("linear", "tree", "forest", "gbt", "blend"), min_length=1)

@@ -5,8 +5,8 @@ Nothing on or after the date is looked at: lists are learnt up to some weeks bef
 weeks, churn and spend are learnt from one horizon and judged on the next. Every trial is compared with the settled
 settings on the same customers, and only what is ahead by more than chance among all trials of its subject wins.
 
-What is searched is the section tune of the settings: subjects (factors, neighbours, churn, spend), the values of each
-setting, the most trials, and the days by which they are judged. What wins is printed, and written to
+What is searched is the section tune of the settings: subjects (factors, neighbours, item_neighbours, churn, spend), the
+values of each setting, the most trials, and the days by which they are judged. What wins is printed, and written to
 tune.overlay_file, as a settings file for the pipeline. For instance:
 
   --set tune.subjects=[factors] --set tune.trials=20 --set tune.factors.rank=[32,64,96]
@@ -44,7 +44,7 @@ def run(stage: Stage) -> None:
 
 def _search(stage: Stage, book: TrialBook, subject: Subject) -> list[Trial]:
     match subject:
-        case "factors" | "neighbours":
+        case "factors" | "neighbours" | "item_neighbours":
             return search_lists(stage, book, subject)
         case "churn" | "spend":
             return search_learners(stage, book, subject)
@@ -55,8 +55,8 @@ def _register(stage: Stage, subject: Subject, winner: Trial) -> None:
     match subject:
         case "factors":
             register_factors(stage, winner)
-        case "neighbours":
-            stage.progress("neighbours are no fitted model: the settings are all there is to register")
+        case "neighbours" | "item_neighbours":
+            stage.progress("neighbours are no fitted model: the settings are all there is to take over")
         case "churn" | "spend":
             register_learner(stage, subject, winner)
 

@@ -19,13 +19,13 @@ from promo_spark.measurement.ranking import backtest_recommendations
 from promo_spark.pipelines.tune_trials import TrialBook
 from promo_spark.recommend.factorisation import Factorisation, describe_factors, fit_factorisation
 from promo_spark.recommend.lists import recommend_by_factors
-from promo_spark.recommend.neighbours import draw_reference_customers, recommend_by_neighbours
+from promo_spark.recommend.neighbours import ReferenceCustomers, draw_reference_customers, recommend_by_neighbours
+from promo_spark.recommend.product_links import fit_item_neighbours, recommend_by_links
 from promo_spark.recommend.purchases import list_catalogue, summarise_purchases
 from promo_spark.runtime import Stage
 
-ListMaker = Literal["factors", "neighbours"]
+ListMaker = Literal["factors", "neighbours", "item_neighbours"]
 _SETTLED, _TRIED = "settled", "tried"
-_Lists = Callable[[RecommendSettings], AbstractContextManager[DataFrame | None]]
 
 
 @dataclass(frozen=True)
@@ -34,22 +34,15 @@ class _Window:
 
     Attributes:
         cut: Lists are learnt from the days before it.
-        order_lines: Up to the date of the search, and none after.
-        products: silver.products.
+        tables: silver.products, and silver.order_lines up to the date of the search and none after.
         purchases: Before the cut.
         catalogue: Of the cut.
     """
 
     cut: date
-    order_lines: DataFrame
-    products: DataFrame
+    tables: Mapping[str, DataFrame]
     purchases: DataFrame
     catalogue: DataFrame
-
-    @property
-    def tables(self) -> dict[str, DataFrame]:
-        """As the steps take them."""
-        return {"order_lines": self.order_lines, "products": self.products}
 
 
 def search_lists(stage: Stage, book: TrialBook, subject: ListMaker) -> list[Trial]:
@@ -106,7 +99,7 @@ def _opened(stage: Stage, cut: date) -> Iterator[_Window]:
     purchases = summarise_purchases(**tables, as_of_date=cut, settings=settings).persist()
     catalogue = list_catalogue(purchases=purchases, as_of_date=cut, settings=settings)
     try:
-        yield _Window(cut, **tables, purchases=purchases, catalogue=catalogue)
+        yield _Window(cut, tables, purchases, catalogue)
     finally:
         purchases.unpersist()
 
@@ -115,43 +108,52 @@ def _trial_settings(stage: Stage, point: Mapping[str, Any]) -> RecommendSettings
     return stage.settings.recommend.model_copy(update={**point, "list_length": stage.settings.tune.list_length})
 
 
-def _makers(stage: Stage, window: _Window) -> dict[str, _Lists]:
-    """How the lists of each subject are made by settings."""
-
-    @contextmanager
-    def by_factors(settings: RecommendSettings) -> Iterator[DataFrame | None]:
-        with _factorised(stage, window, settings) as factorisation:
-            yield (
-                None
-                if factorisation is None
-                else recommend_by_factors(
-                    factors=describe_factors(factorisation=factorisation, as_of_date=window.cut),
-                    **window.tables,
-                    product_factors=factorisation.product_factors,
-                    as_of_date=window.cut,
-                    settings=settings,
-                    customer_blocks=factorisation.customer_blocks,
-                )
-            )
-
-    @contextmanager
-    def by_neighbours(settings: RecommendSettings) -> Iterator[DataFrame | None]:
-        reference = draw_reference_customers(
-            purchases=window.purchases, catalogue=window.catalogue, as_of_date=window.cut, settings=settings
-        )
+@contextmanager
+def _by_factors(stage: Stage, window: _Window, settings: RecommendSettings) -> Iterator[DataFrame | None]:
+    with _factorised(stage, window, settings) as factorisation:
         yield (
             None
-            if reference is None
-            else recommend_by_neighbours(
-                order_lines=window.order_lines,
-                products=window.products,
-                reference=reference,
+            if factorisation is None
+            else recommend_by_factors(
+                factors=describe_factors(factorisation=factorisation, as_of_date=window.cut),
+                **window.tables,
+                product_factors=factorisation.product_factors,
                 as_of_date=window.cut,
                 settings=settings,
+                customer_blocks=factorisation.customer_blocks,
             )
         )
 
-    return {"factors": by_factors, "neighbours": by_neighbours}
+
+@contextmanager
+def _by_neighbours(_stage: Stage, window: _Window, settings: RecommendSettings) -> Iterator[DataFrame | None]:
+    reference = _reference(window, settings)
+    yield (
+        None
+        if reference is None
+        else recommend_by_neighbours(**window.tables, reference=reference, as_of_date=window.cut, settings=settings)
+    )
+
+
+@contextmanager
+def _by_item_neighbours(stage: Stage, window: _Window, settings: RecommendSettings) -> Iterator[DataFrame | None]:
+    reference = _reference(window, settings)
+    yield (
+        None
+        if reference is None
+        else recommend_by_links(
+            **window.tables,
+            links=fit_item_neighbours(spark=stage.spark, reference=reference, settings=settings),
+            as_of_date=window.cut,
+            settings=settings,
+        )
+    )
+
+
+def _reference(window: _Window, settings: RecommendSettings) -> ReferenceCustomers | None:
+    return draw_reference_customers(
+        purchases=window.purchases, catalogue=window.catalogue, as_of_date=window.cut, settings=settings
+    )
 
 
 @contextmanager
@@ -167,11 +169,18 @@ def _factorised(stage: Stage, window: _Window, settings: RecommendSettings) -> I
                 frame.unpersist()
 
 
+_MAKERS: dict[ListMaker, Callable[[Stage, _Window, RecommendSettings], AbstractContextManager[DataFrame | None]]] = {
+    "factors": _by_factors,
+    "neighbours": _by_neighbours,
+    "item_neighbours": _by_item_neighbours,
+}
+
+
 @contextmanager
 def _settled_lists(stage: Stage, window: _Window, subject: ListMaker) -> Iterator[DataFrame | None]:
     """The lists by the settled settings, made once; every trial is compared with them."""
-    with _makers(stage, window)[subject](_trial_settings(stage, {})) as made:
-        kept = None if made is None else made.withColumn("model", F.lit(_SETTLED)).persist()
+    with _MAKERS[subject](stage, window, _trial_settings(stage, {})) as made:
+        kept = None if made is None else _entered(stage, made, _SETTLED).persist()
         try:
             yield kept
         finally:
@@ -185,10 +194,15 @@ def _judged(
     """The figures, by metric, of the lists of a point, or of the settled ones; None where nothing could be judged."""
     if point is None:
         return _measured(stage, window, settled_lists, _SETTLED)
-    with _makers(stage, window)[subject](_trial_settings(stage, point)) as made:
+    with _MAKERS[subject](stage, window, _trial_settings(stage, point)) as made:
         if made is None:
             return None
-        return _measured(stage, window, settled_lists.unionByName(made.withColumn("model", F.lit(_TRIED))), _TRIED)
+        return _measured(stage, window, settled_lists.unionByName(_entered(stage, made, _TRIED)), _TRIED)
+
+
+def _entered(stage: Stage, lists: DataFrame, model: str) -> DataFrame:
+    """The lists that count, under the name they are compared by."""
+    return lists.where(F.col("slot") == stage.settings.tune.slot).withColumn("model", F.lit(model))
 
 
 def _measured(stage: Stage, window: _Window, lists: DataFrame, model: str) -> dict[str, Row] | None:
@@ -201,7 +215,7 @@ def _measured(stage: Stage, window: _Window, lists: DataFrame, model: str) -> di
         recommend_settings=stage.settings.recommend,
         reference=_SETTLED,
     )
-    own = figures.where((F.col("model") == model) & (F.col("subject") == f"recommend_{tune.slot}")).collect()
+    own = figures.where(F.col("model") == model).collect()
     return {row.metric: row for row in own} if any(row.metric == _metric(stage) for row in own) else None
 
 

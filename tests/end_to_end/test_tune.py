@@ -30,8 +30,11 @@ WORLD = {
     "as_of_date": "2017-06-05",
     "segments.horizon_days": 28,
     "recommend.min_customers": 1,
+    "recommend.item_weighting": "bm25",
     # So strong a regularisation leaves no factors: whatever is tried does better.
     "recommend.regularisation": 1e6,
+    "tune.subjects": ["factors", "neighbours", "item_neighbours", "churn", "spend"],
+    "tune.item_neighbours": {"item_weighting": ["cosine", "bm25"], "item_neighbours": [100]},
     "tune.factors": {
         "rank": [8],
         "iterations": [4],
@@ -42,7 +45,7 @@ WORLD = {
     "tune.churn_models": ["logistic", "tree"],
     "tune.spend_models": ["linear"],
 }
-TRIED = {"factors": 2, "neighbours": 3, "churn": 2, "spend": 1}
+TRIED = {"factors": 2, "neighbours": 3, "item_neighbours": 2, "churn": 2, "spend": 1}
 
 
 def run(place: Place, job: str) -> subprocess.CompletedProcess[str]:

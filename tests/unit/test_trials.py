@@ -70,7 +70,9 @@ def test_an_overlay_holds_settings_of_the_sections_that_have_them() -> None:
 
 def test_every_setting_that_is_searched_exists() -> None:
     tune = TuneSettings()
-    assert set(tune.factors.model_dump()) | set(tune.neighbours.model_dump()) <= set(RecommendSettings.model_fields)
+    searched = {**tune.factors.model_dump(), **tune.neighbours.model_dump(), **tune.item_neighbours.model_dump()}
+    for name, values in searched.items():
+        assert getattr(RecommendSettings(), name) in values, name
     for section, name in ((SegmentSettings(), "churn_models"), (SegmentSettings(), "spend_models")):
         assert set(getattr(section, name)) <= set(getattr(tune, name))
 

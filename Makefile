@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test test-all lint types format bench bench-pipeline bench-topk bench-recommend \
-	bench-segments ui docs lock clean
+	bench-segments bench-imputation bench-lifetime ui docs lock clean
 
 VENV := $(or $(PROMO_SPARK_VENV),.venv)
 PYTHON := $(VENV)/bin/python
@@ -60,7 +60,7 @@ format: setup-dev
 	$(PYTHON) -m ruff format .
 
 ## benchmarks beside peers
-bench: bench-pipeline bench-topk bench-recommend bench-segments
+bench: bench-pipeline bench-topk bench-recommend bench-segments bench-imputation bench-lifetime
 
 ## time and memory of the pipeline
 bench-pipeline: setup-dev
@@ -78,10 +78,19 @@ bench-recommend: setup-dev $(PEERS)/.ready
 bench-segments: setup-dev $(PEERS)/.ready
 	@exec ./spark-submit.sh benchmarks/segments.py $(ARGS)
 
+## what filling gaps is worth, method by method
+bench-imputation: setup-dev
+	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) benchmarks/imputation.py $(ARGS)
+
+## how often customers buy and when they leave: fits beside a peer's
+bench-lifetime: setup-dev $(PEERS)/.ready
+	@exec $(PYTHON) benchmarks/lifetime_value.py $(ARGS)
+
 # Peers have an environment of their own: what they need must not move the project's packages.
 $(PEERS)/.ready: benchmarks/requirements.txt | setup-dev
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.txt
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  --requirement benchmarks/requirements.txt
 	@touch $@
 
 ## the MLflow UI on this machine only
@@ -97,6 +106,7 @@ docs: setup
 lock: setup-dev
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	$(LOCK) benchmarks/requirements.in -o benchmarks/requirements.txt
 
 LOCK = $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)

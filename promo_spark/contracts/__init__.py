@@ -3,6 +3,7 @@
 from promo_spark.contracts.audit import AUDIT
 from promo_spark.contracts.features import FEATURES
 from promo_spark.contracts.identity import IDENTITY
+from promo_spark.contracts.learning import LEARNING
 from promo_spark.contracts.measurement import MEASUREMENT
 from promo_spark.contracts.plans import PLANS
 from promo_spark.contracts.recommend import RECOMMEND
@@ -27,6 +28,7 @@ TABLES: dict[str, TableContract] = {
         *RESPONSE,
         *PLANS,
         *MEASUREMENT,
+        *LEARNING,
         *AUDIT,
         *TRUTH,
     )

@@ -13,8 +13,12 @@ RECOMMENDED_PRODUCTS = TableContract(
     columns=(
         Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
         _AS_OF,
-        Column("model", T.StringType(), "als, hybrid, neighbours, popularity or personal_frequency"),
-        Column("slot", T.StringType(), "all: repeats allowed; novel: products never bought before"),
+        Column("model", T.StringType(), "Which model made the list"),
+        Column(
+            "slot",
+            T.StringType(),
+            "all: repeats allowed; novel: products never bought before; cold: products that hardly anybody bought yet",
+        ),
         Column("rank", T.IntegerType(), "From 1, the best"),
         Column("product_id", T.StringType(), "Product", required=True),
         Column(
@@ -24,7 +28,24 @@ RECOMMENDED_PRODUCTS = TableContract(
         ),
         Column("is_repeat", T.BooleanType(), "The customer bought it before the date", required=True),
     ),
-    checks=("rank >= 1", "slot IN ('all', 'novel')"),
+    checks=("rank >= 1", "slot IN ('all', 'novel', 'cold')"),
+)
+
+SERVED_PRODUCTS = TableContract(
+    name="recommend.served",
+    grain="one row per customer, slot and rank: the list to use",
+    key=("customer_id", "slot", "rank", AS_OF_DATE),
+    columns=(
+        Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
+        _AS_OF,
+        Column("slot", T.StringType(), "As in recommend.products"),
+        Column("rank", T.IntegerType(), "From 1, the best"),
+        Column("product_id", T.StringType(), "Product", required=True),
+        Column("model", T.StringType(), "Which model this product comes from", required=True),
+        Column("model_rank", T.IntegerType(), "Its rank in that model's list", required=True),
+        Column("is_repeat", T.BooleanType(), "The customer bought it before the date", required=True),
+    ),
+    checks=("rank >= 1", "slot IN ('all', 'novel', 'cold')"),
 )
 
 FACTORS = TableContract(
@@ -40,4 +61,4 @@ FACTORS = TableContract(
     checks=("entity IN ('customer', 'product')",),
 )
 
-RECOMMEND = (RECOMMENDED_PRODUCTS, FACTORS)
+RECOMMEND = (RECOMMENDED_PRODUCTS, SERVED_PRODUCTS, FACTORS)

@@ -132,7 +132,7 @@ BEHAVIOUR_QUALITY = TableContract(
     key=("subject", "model", AS_OF_DATE),
     columns=(
         Column("subject", T.StringType(), "churn or spend"),
-        Column("model", T.StringType(), "logistic, tree, forest, svm, gbt; linear, blend; a naive rule"),
+        Column("model", T.StringType(), "logistic, tree, forest, svm, gbt; linear, blend; bg_nbd; a naive rule"),
         _AS_OF,
         Column("customer_count", T.LongType(), "Customers it was judged on", unit="count", required=True),
         Column("auc", T.DoubleType(), "Chance that who left was scored above who stayed", unit="0 to 1"),
@@ -140,6 +140,50 @@ BEHAVIOUR_QUALITY = TableContract(
         Column("absolute_error_amount", T.DoubleType(), "Mean absolute error of the median", unit="currency"),
         Column("is_chosen", T.BooleanType(), "The one used", required=True),
     ),
+)
+
+PURCHASE_SUMMARIES = TableContract(
+    name="segments.purchase_summaries",
+    grain="one row per customer with a purchase before the date; passed between steps, not stored",
+    key=("customer_id", AS_OF_DATE),
+    columns=(
+        Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
+        _AS_OF,
+        Column("purchase_day_count", T.LongType(), "Days with a purchase", unit="count"),
+        Column("active_days", T.LongType(), "Days from the first of them to the last", unit="days"),
+        Column("tenure_days", T.LongType(), "Days from the first to the date", unit="days"),
+        Column("purchase_amount", T.DoubleType(), "What was bought on all of them", unit="currency"),
+    ),
+    checks=("purchase_day_count > 0", "active_days < tenure_days"),
+    mode="passed",
+)
+
+LIFETIME_VALUES = TableContract(
+    name="segments.lifetime_values",
+    grain="one row per customer with a purchase before the date",
+    key=("customer_id", AS_OF_DATE),
+    columns=(
+        Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
+        _AS_OF,
+        Column(
+            "horizon_days", T.IntegerType(), "How far ahead is looked, from the date on", unit="days", required=True
+        ),
+        Column("alive_prob", T.DoubleType(), "Probability of not having left for good", unit="probability"),
+        Column(
+            "expected_purchase_count",
+            T.DoubleType(),
+            "Mean of the days with a purchase within the horizon",
+            unit="days",
+        ),
+        Column("expected_purchase_amount", MONEY, "Mean of what is bought on one of them", unit="currency"),
+        Column(
+            "lifetime_value_amount",
+            MONEY,
+            "Mean of what is bought within the horizon, discounted; sales, not margin; returns left out",
+            unit="currency",
+        ),
+    ),
+    checks=("alive_prob BETWEEN 0 AND 1", "expected_purchase_count >= 0", "lifetime_value_amount >= 0"),
 )
 
 SEGMENT_MIGRATION = TableContract(
@@ -161,4 +205,4 @@ SEGMENT_MIGRATION = TableContract(
 )
 
 SEGMENTS = (SEGMENT_CUSTOMERS, SEGMENT_PROFILES, SEGMENT_QUALITY, SEGMENT_MIGRATION)
-BEHAVIOUR = (SEGMENT_BEHAVIOUR, BEHAVIOUR_QUALITY)
+BEHAVIOUR = (SEGMENT_BEHAVIOUR, BEHAVIOUR_QUALITY, LIFETIME_VALUES)

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
+from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings
 
 
 class Places(Frozen):
@@ -31,7 +32,7 @@ class Tracking(Frozen):
     artifacts: str | None = "./mlartifacts"
 
 
-Imputation = Literal["mean", "median", "mode"]
+Imputation = Literal["mean", "median", "mode", "neighbours", "regression"]
 
 
 class FeatureSettings(Frozen):
@@ -39,7 +40,11 @@ class FeatureSettings(Frozen):
 
     lookback_days: int = Field(default=364, ge=28, description="Events further back are left out of rates")
     winsorise_quantile: float = Field(default=0.995, gt=0.5, le=1)
-    imputation: dict[str, Imputation] = Field(default={"order_gap_days": "median", "redemption_rate": "mean"})
+    imputation: dict[str, Imputation] = Field(
+        default={"order_gap_days": "median", "redemption_rate": "mean"},
+        description="One value for everyone, or one for each: from the customers most alike, or from the other columns",
+    )
+    imputation_neighbours: int = Field(default=20, ge=1, description="Customers most alike whose mean fills a gap")
     demographics_allowed: bool = Field(
         default=True, description="Copy demographics into features for audits and profiles"
     )
@@ -51,8 +56,6 @@ class FeatureSettings(Frozen):
 
 ClusterMethod = Literal["k_means", "bisecting_k_means", "gaussian_mixture", "hdbscan"]
 Reduction = Literal["none", "pca", "lda"]
-ChurnModel = Literal["logistic", "tree", "forest", "svm", "gbt"]
-SpendModel = Literal["linear", "tree", "forest", "gbt", "blend"]
 
 
 class SegmentSettings(Frozen):
@@ -100,11 +103,32 @@ class SegmentSettings(Frozen):
         min_length=1,
         description="Tried on the last horizon before the date; blend is the mean of linear and gbt",
     )
+    lifetime_days: int = Field(default=364, ge=7, description="How far ahead lifetime value looks")
+    discount_rate: float = Field(
+        default=0.0, ge=0, description="By how much less of a lifetime value counts what comes a year later"
+    )
+
+
+ProductModel = Literal[
+    "hybrid",
+    "neighbours",
+    "als",
+    "explicit_als",
+    "item_neighbours",
+    "association_rules",
+    "content",
+    "segment_popularity",
+]
 
 
 class RecommendSettings(Frozen):
     """Models of what customers buy, and the lists made from them."""
 
+    models: tuple[ProductModel, ...] = Field(
+        default=("neighbours", "als", "segment_popularity", "content"),
+        description="Models that make lists, the most trusted first: recommend.served takes from the first with any "
+        "product left. Own habits and what is popular always come after them",
+    )
     rank: int = Field(default=64, ge=1)
     iterations: int = Field(default=4, ge=1)
     regularisation: float = Field(default=0.05, ge=0)
@@ -119,8 +143,20 @@ class RecommendSettings(Frozen):
     reference_customers: int = Field(
         default=5000, ge=2, description="Customers among whom neighbours are looked for; all where there are fewer"
     )
-    hybrid_enabled: bool = Field(
-        default=False, description="Rank the other models' proposals by what was bought in earlier weeks"
+    item_weighting: ItemWeighting = Field(default="tfidf", description="How alike two products are by their buyers")
+    item_neighbours: int = Field(default=100, ge=1, description="Products that each product is linked to")
+    rule_baskets: int = Field(
+        default=200_000, ge=1, description="Baskets that rules are mined from; all where there are fewer"
+    )
+    rule_min_baskets: int = Field(default=10, ge=1, description="Baskets that must hold both products of a rule")
+    rating_rank: int = Field(default=16, ge=1, description="Factors learnt from ratings, by model explicit_als")
+    rating_iterations: int = Field(default=10, ge=1)
+    rating_regularisation: float = Field(default=0.1, ge=0)
+    rating_prior: float = Field(
+        default=10.0, ge=0, description="Ratings at the mean lent to each customer and product before its own count"
+    )
+    cold_days: int = Field(
+        default=28, ge=1, description="A product nobody bought before these days, and few since, is cold"
     )
     ranker_windows: int = Field(default=2, ge=1, description="Earlier windows that the second stage learns from")
     ranker_days: int = Field(default=28, ge=7, description="Length of such a window, and of what is predicted")
@@ -200,6 +236,7 @@ class Settings(Frozen):
     plan: PlanSettings = PlanSettings()
     backtest: BacktestSettings = BacktestSettings()
     report: ReportSettings = ReportSettings()
+    tune: TuneSettings = TuneSettings()
     promotions: Promotions
 
 

@@ -186,6 +186,21 @@ REDEMPTIONS = TableContract(
     mode="merged",
 )
 
+RATINGS = TableContract(
+    name="silver.ratings",
+    grain="one row per product a customer rated on a day",
+    key=("customer_id", "product_id", "rated_date"),
+    columns=(
+        _customer_id(),
+        Column("product_id", _STRING, "Product"),
+        Column("rated_date", T.DateType(), "The retailer's own day of the rating"),
+        Column("rating", T.DoubleType(), "What the customer gave, on the retailer's own scale", required=True),
+        *LINEAGE,
+    ),
+    checks=("abs(rating) < 1e6",),
+    mode="merged",
+)
+
 PRICES = TableContract(
     name="silver.prices",
     grain="one row per product, store and week in which it was displayed, advertised or priced",
@@ -211,5 +226,6 @@ SILVER = (
     PROMOTION_PRODUCTS,
     ASSIGNMENTS,
     REDEMPTIONS,
+    RATINGS,
     PRICES,
 )

@@ -15,6 +15,7 @@ from promo_spark.contracts.step import produces
 from promo_spark.contracts.table import AS_OF_DATE
 from promo_spark.features.baskets import summarise_baskets
 from promo_spark.features.fitting import IMPUTED, fit_and_fill
+from promo_spark.features.imputation import Imputer
 from promo_spark.features.spending import spend_trend_rate, summarise_spending
 from promo_spark.features.targeting import summarise_targeting, with_known_targeting
 from promo_spark.features.tastes import summarise_tastes
@@ -76,21 +77,28 @@ def build_customer_features(
 
 
 @produces(CUSTOMER_FEATURES, customers=CUSTOMER_FEATURES)
-def complete_customer_features(*, customers: DataFrame, settings: FeatureSettings) -> DataFrame:
+def complete_customer_features(
+    *, customers: DataFrame, settings: FeatureSettings, imputer: Imputer | None = None
+) -> DataFrame:
     """Winsorise amounts and fill gaps, by values fitted on the same customers at the same date.
 
     Args:
         customers: features.customers as ``build_customer_features`` leaves them.
         settings: The quantile, and how each column is imputed.
+        imputer: What ``fit_imputer`` made of the same customers and settings.
 
     Returns:
         features.customers, the same rows.
+
+    Raises:
+        ValueError: The settings ask for an imputer that is not given.
     """
     return fit_and_fill(
         customers=customers,
         winsorised=WINSORISED,
         quantile=settings.winsorise_quantile,
         methods=settings.imputation,
+        imputer=imputer,
     )
 
 

@@ -12,6 +12,7 @@ from promo_spark.contracts.silver import (
     PRODUCTS,
     PROMOTION_PRODUCTS,
     PROMOTIONS,
+    RATINGS,
     REDEMPTIONS,
 )
 from promo_spark.contracts.step import produces
@@ -75,6 +76,12 @@ def conform_redemptions(*, redemptions: DataFrame) -> DataFrame:
         silver.redemptions and the ``faults``.
     """
     return redemptions.withColumn("coupon_id", F.coalesce("coupon_id", "promotion_id"))
+
+
+@produces(RATINGS, keep=_FAULTS, ratings=bronze_of(RATINGS))
+def conform_ratings(*, ratings: DataFrame) -> DataFrame:
+    """Ratings as received, one row per record of bronze.ratings."""
+    return ratings
 
 
 @produces(PRICES, keep=_FAULTS, prices=bronze_of(PRICES))

@@ -5,19 +5,19 @@ to the bit in any block. Source: Hu, He, Gao and Zhang 2020, Modeling personaliz
 next-basket recommendation (TIFU-KNN).
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from promo_spark.kernels.packed_items import NONE, PackedItems
-from promo_spark.kernels.topk import CustomerLists, TopK, select_top_k
+from promo_spark.kernels.packed_items import NONE
+from promo_spark.kernels.scored_lists import best_of_slots
+from promo_spark.kernels.topk import TopK, select_top_k
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-
-_SCORES_AT_ONCE = 1 << 22
 
 
 class Pool(NamedTuple):
@@ -100,7 +100,7 @@ def weigh_neighbours(
 
 def recommend_from_neighbours(
     habits: sparse.csr_matrix, places: Ints, pool: Pool, neighbourhood: Neighbourhood, length: int
-) -> CustomerLists:
+) -> Mapping[str, TopK]:
     """The best products by own and neighbours' habits, and the best novel ones by what neighbours bought lately.
 
     Args:
@@ -112,44 +112,26 @@ def recommend_from_neighbours(
         length: Products per list.
 
     Returns:
-        Lists as of ``recommend_block``; products without any score are left out, equal scores go to the smaller item.
+        The slots all and novel; products without any score are left out, equal scores go to the smaller item.
 
     Complexity: per customer, the products of its neighbours; memory O(max(n_pool, n_products)) per customer of a
     tile of bounded size.
 
     >>> pool = make_pool(sparse.csr_matrix([[1.0, 0.0], [1.0, 1.0]]), sparse.csr_matrix([[0.0, 0.0], [0.0, 3.0]]))
-    >>> lists = recommend_from_neighbours(pool.habits[:1], np.array([0]), pool, Neighbourhood(9, 2.0, 0.5), 2)
-    >>> lists.all_items.scores.tolist(), lists.novel_items.items.tolist(), lists.novel_items.scores.tolist()
+    >>> best = recommend_from_neighbours(pool.habits[:1], np.array([0]), pool, Neighbourhood(9, 2.0, 0.5), 2)
+    >>> best["all"].scores.tolist(), best["novel"].items.tolist(), best["novel"].scores.tolist()
     ([[1.5, 0.5]], [[1, -1]], [[3.0, -inf]])
     """
-    step = max(1, _SCORES_AT_ONCE // max(1, *pool.habits.shape))
-    tiles = [
-        _lists_of_tile(habits[first : first + step], places[first : first + step], pool, neighbourhood, length)
-        for first in range(0, habits.shape[0], step)
-    ]
-    if not tiles:
-        none = select_top_k(np.empty((0, 1), dtype=np.float32), length)
-        return CustomerLists(none, none.items != NONE, none)
-    return CustomerLists(
-        _stacked([tile.all_items for tile in tiles]),
-        np.concatenate([tile.is_repeat for tile in tiles]),
-        _stacked([tile.novel_items for tile in tiles]),
-    )
 
+    def score(rows: slice) -> tuple[Floats, Floats]:
+        own = habits[rows]
+        weights = weigh_neighbours(own, places[rows], pool, neighbourhood)
+        usual = (weights @ pool.habits).toarray()
+        usual *= np.float32(neighbourhood.weight)
+        usual[np.repeat(np.arange(own.shape[0]), np.diff(own.indptr)), own.indices] += own.data
+        return usual, (weights @ pool.recent).toarray()
 
-def _lists_of_tile(
-    habits: sparse.csr_matrix, places: Ints, pool: Pool, neighbourhood: Neighbourhood, length: int
-) -> CustomerLists:
-    weights = weigh_neighbours(habits, places, pool, neighbourhood)
-    scores = (weights @ pool.habits).toarray()
-    scores *= np.float32(neighbourhood.weight)
-    customers = np.repeat(np.arange(habits.shape[0]), np.diff(habits.indptr))
-    scores[customers, habits.indices] += habits.data
-    all_items = _best_positive(scores, length)
-    novel = (weights @ pool.recent).toarray()
-    novel[customers, habits.indices] = 0
-    bought = PackedItems(habits.indptr.astype(np.int64), habits.indices.astype(np.int64))
-    return CustomerLists(all_items, bought.hold(all_items.items), _best_positive(novel, length))
+    return best_of_slots(habits, score, length, width=max(pool.habits.shape))
 
 
 def _directions(habits: sparse.csr_matrix, importance: Floats) -> sparse.csr_matrix:
@@ -161,12 +143,3 @@ def _directions(habits: sparse.csr_matrix, importance: Floats) -> sparse.csr_mat
     return sparse.csr_matrix(
         ((values / lengths[rows]).astype(np.float32), habits.indices, habits.indptr), shape=habits.shape
     )
-
-
-def _best_positive(scores: Floats, length: int) -> TopK:
-    scores[scores <= 0] = -np.inf
-    return select_top_k(scores, length)
-
-
-def _stacked(lists: list[TopK]) -> TopK:
-    return TopK(np.concatenate([own.items for own in lists]), np.concatenate([own.scores for own in lists]))

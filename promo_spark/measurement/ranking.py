@@ -26,7 +26,7 @@ from promo_spark.kernels.ranking import (
     reciprocal_rank_at_k,
 )
 
-_REFERENCE = "popularity"
+REFERENCE = "popularity"
 _FIGURE_SCHEMA = "slot string, model string, metric string, value double"
 _DIGITS = 9
 """Means are rounded to this many decimals: a float sum depends on the order of its rows in the last ones."""
@@ -41,13 +41,15 @@ def backtest_recommendations(
     as_of_date: date,
     settings: BacktestSettings,
     recommend_settings: RecommendSettings,
+    reference: str = REFERENCE,
 ) -> DataFrame:
     """Judge each model's lists by the purchases from the date on.
 
     A product is relevant in the slot all when the customer buys it in the test days, and in the slot novel
-    when the customer had not bought it before the date either. A list counts when its customer has at least
+    when the customer had not bought it before the date either, in the slot cold when, besides, fewer than
+    ``min_customers`` customers had. A list counts when its customer has at least
     one relevant product in its slot, and is cut at ``list_length``. Besides each model's means there are its
-    differences to popularity, customer by customer. Novelty, diversity and miscalibration say what the same
+    differences to the reference, customer by customer. Novelty, diversity and miscalibration say what the same
     lists are like, bought or not; categories usual to a customer are those of the products bought before.
 
     Args:
@@ -57,11 +59,12 @@ def backtest_recommendations(
         as_of_date: First test day.
         settings: Number of test days, and how much of each list counts.
         recommend_settings: Exclusions and catalogue, as in the recommendations.
+        reference: The model that the others are compared with.
 
     Returns:
-        measurement.backtests of the subjects recommend_all and recommend_novel: ndcg, recall, map, mrr, hit,
-        precision, novelty (bits), diversity and miscalibration (nats), each as ``<name>_at_<k>`` and as
-        ``<name>_at_<k>_minus_popularity``, with the standard error over customers; and coverage, the share of
+        measurement.backtests of the subjects recommend_all, recommend_novel and recommend_cold: ndcg, recall, map,
+        mrr, hit, precision, novelty (bits), diversity and miscalibration (nats), each as ``<name>_at_<k>`` and as
+        ``<name>_at_<k>_minus_<reference>``, with the standard error over customers; and coverage, the share of
         the catalogue that all lists together show. Nothing when no purchase follows the date.
     """
     length = settings.list_length
@@ -72,12 +75,12 @@ def backtest_recommendations(
     buyers = known.groupBy("product_id").agg(F.count("*").alias("buyers"))
     judged = (
         _lists_by_customer(_with_category(lists.join(buyers, "product_id", "left"), products))
-        .join(_relevant_products(purchases), "customer_id")
+        .join(_relevant_products(purchases, buyers, recommend_settings.min_customers), "customer_id")
         .join(_usual_categories(_with_category(known, products)), "customer_id", "left")
         .withColumn("customers", known.agg(F.count_distinct("customer_id")).scalar())
     )
     coverage = _coverage(lists, buyers, recommend_settings.min_customers, length)
-    figures = _means(judged.mapInArrow(_list_scorer(length), _FIGURE_SCHEMA)).unionByName(coverage)
+    figures = _means(judged.mapInArrow(_list_scorer(length, reference), _FIGURE_SCHEMA)).unionByName(coverage)
     last_date = purchases.agg(F.max("last_test_date").alias("last_date")).scalar()
     return figures.select(
         F.concat(F.lit("recommend_"), "slot").alias("subject"),
@@ -140,29 +143,34 @@ def _lists_by_customer(lists: DataFrame) -> DataFrame:
     return lists.groupBy("customer_id").agg(F.sort_array(F.collect_list(entry)).alias("entries"))
 
 
-def _relevant_products(purchases: DataFrame) -> DataFrame:
-    """customer_id, relevant_all, relevant_novel (products of the test days)."""
-    novel = F.when(~F.col("is_known"), F.col("product_id"))
+def _relevant_products(purchases: DataFrame, buyers: DataFrame, min_customers: int) -> DataFrame:
+    """customer_id, relevant_all, relevant_novel, relevant_cold (products of the test days)."""
+    is_novel, is_cold = ~F.col("is_known"), F.coalesce("buyers", F.lit(0)) < min_customers
     return (
         purchases.where(F.col("last_test_date").isNotNull())
+        .join(buyers, "product_id", "left")
         .groupBy("customer_id")
-        .agg(F.collect_list("product_id").alias("relevant_all"), F.collect_list(novel).alias("relevant_novel"))
+        .agg(
+            F.collect_list("product_id").alias("relevant_all"),
+            F.collect_list(F.when(is_novel, F.col("product_id"))).alias("relevant_novel"),
+            F.collect_list(F.when(is_novel & is_cold, F.col("product_id"))).alias("relevant_cold"),
+        )
     )
 
 
-def _list_scorer(k: int) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _list_scorer(k: int, reference: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Make the function that Spark maps over Arrow batches of customers, their lists and what they bought."""
 
     def score_lists(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            rows = [figure for customer in batch.to_pylist() for figure in _figures_of(customer, k)]
+            rows = [figure for customer in batch.to_pylist() for figure in _figures_of(customer, k, reference)]
             if rows:
                 yield pa.RecordBatch.from_pylist(rows)
 
     return score_lists
 
 
-def _figures_of(customer: dict[str, Any], k: int) -> Iterator[dict[str, str | float]]:
+def _figures_of(customer: dict[str, Any], k: int, reference: str) -> Iterator[dict[str, str | float]]:
     usual = dict(customer["usual"] or ())
     for slot, entries in groupby(customer["entries"], itemgetter("slot")):
         relevant = set(customer[f"relevant_{slot}"])
@@ -175,9 +183,9 @@ def _figures_of(customer: dict[str, Any], k: int) -> Iterator[dict[str, str | fl
         for model, values in scores.items():
             for metric, value in values.items():
                 yield {"slot": slot, "model": model, "metric": metric, "value": value}
-                if model != _REFERENCE and metric in scores.get(_REFERENCE, ()):
-                    difference = value - scores[_REFERENCE][metric]
-                    paired = f"{metric}_minus_{_REFERENCE}"
+                if model != reference and metric in scores.get(reference, ()):
+                    difference = value - scores[reference][metric]
+                    paired = f"{metric}_minus_{reference}"
                     yield {"slot": slot, "model": model, "metric": paired, "value": difference}
 
 
@@ -214,9 +222,13 @@ def _means(figures: DataFrame) -> DataFrame:
 def _coverage(lists: DataFrame, buyers: DataFrame, min_customers: int, length: int) -> DataFrame:
     """Distinct products in the lists over the products that enough customers bought before the date."""
     catalogue = buyers.agg(F.count_if(F.col("buyers") >= min_customers).alias("catalogue"))
-    return lists.groupBy("slot", "model").agg(
-        F.lit(f"coverage_at_{length}").alias("metric"),
-        F.try_divide(F.count_distinct("product_id"), catalogue.scalar()).alias("value"),
-        F.lit(None).cast("double").alias("standard_error"),
-        F.count_distinct("customer_id").alias("observation_count"),
+    return (
+        lists.where(F.col("slot") != "cold")
+        .groupBy("slot", "model")
+        .agg(
+            F.lit(f"coverage_at_{length}").alias("metric"),
+            F.try_divide(F.count_distinct("product_id"), catalogue.scalar()).alias("value"),
+            F.lit(None).cast("double").alias("standard_error"),
+            F.count_distinct("customer_id").alias("observation_count"),
+        )
     )

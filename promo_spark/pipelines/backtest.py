@@ -83,4 +83,10 @@ PIPELINE = Pipeline(
     writes=(FORECAST_ACTUALS, BACKTESTS),
     run=run,
     settings=("backtest", "recommend", "response.horizons_weeks", "seed"),
+    headlines=(
+        "recommend_all_neighbours_ndcg_at_10",
+        "recommend_novel_neighbours_ndcg_at_10",
+        "category_sales_gbt_wape",
+        "category_sales_gbt_coverage_rate",
+    ),
 )

@@ -27,6 +27,7 @@ from promo_spark.contracts.silver import (
 from promo_spark.errors import HistoryError, SettingsError
 from promo_spark.features.affinity import build_affinity
 from promo_spark.features.customers import build_customer_features, complete_customer_features
+from promo_spark.features.imputation import fit_imputer
 from promo_spark.features.lines import describe_lines
 from promo_spark.features.products import build_product_features
 from promo_spark.features.promotions import build_promotion_features
@@ -84,7 +85,9 @@ def _write_customers(stage: Stage, lines: DataFrame) -> None:
         time_zone=stage.settings.source.time_zone,
     )
     with _kept(raw) as customers:
-        stage.write(CUSTOMER_FEATURES, complete_customer_features(customers=customers, settings=settings))
+        imputer = fit_imputer(customers=customers, settings=settings)
+        completed = complete_customer_features(customers=customers, settings=settings, imputer=imputer)
+        stage.write(CUSTOMER_FEATURES, completed)
 
 
 def _write_others(stage: Stage, lines: DataFrame) -> None:

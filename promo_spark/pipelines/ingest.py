@@ -32,6 +32,7 @@ from promo_spark.contracts.silver import (
     PRODUCTS,
     PROMOTION_PRODUCTS,
     PROMOTIONS,
+    RATINGS,
     REDEMPTIONS,
     SILVER,
 )
@@ -45,6 +46,7 @@ from promo_spark.ingest.entities import (
     conform_products,
     conform_promotion_products,
     conform_promotions,
+    conform_ratings,
     conform_redemptions,
 )
 from promo_spark.ingest.order_lines import conform_order_lines
@@ -63,6 +65,7 @@ _CONFORM: dict[str, Callable[..., DataFrame]] = {
     PROMOTION_PRODUCTS.entity: conform_promotion_products,
     ASSIGNMENTS.entity: conform_assignments,
     REDEMPTIONS.entity: conform_redemptions,
+    RATINGS.entity: conform_ratings,
     PRICES.entity: conform_prices,
 }
 _WITHOUT = {
@@ -72,13 +75,14 @@ _WITHOUT = {
     "promotion_products": "it is not known which products a promotion covers",
     "assignments": "nothing is known of who was chosen for a promotion; uplift is not learnt from it",
     "redemptions": "redemption rates are unknown",
+    "ratings": "what customers think of products is told by what they buy alone",
     "prices": "the effects of display and mailer are not learnt",
 }
 # One table is far wider than the others together: it keeps one core busy while they share the second.
 # Categories decide what is usual in an order line, so products come before it.
 _LANES = (
     (PRICES,),
-    (PRODUCTS, ORDER_LINES, CUSTOMERS, PROMOTIONS, PROMOTION_PRODUCTS, ASSIGNMENTS, REDEMPTIONS),
+    (PRODUCTS, ORDER_LINES, CUSTOMERS, PROMOTIONS, PROMOTION_PRODUCTS, ASSIGNMENTS, REDEMPTIONS, RATINGS),
 )
 
 

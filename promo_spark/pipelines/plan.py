@@ -86,4 +86,5 @@ PIPELINE = Pipeline(
     writes=(SEGMENT_PLAN,),
     run=run,
     settings=("plan", "promotions", "currency"),
+    headlines=("plan_promote_count", "plan_test_count", *_SUMS),
 )

@@ -13,7 +13,13 @@ from promo_spark.contracts.features import PROMOTION_FEATURES
 from promo_spark.contracts.measurement import BACKTESTS, FORECAST_ACTUALS
 from promo_spark.contracts.plans import SEGMENT_PLAN
 from promo_spark.contracts.response import EFFECTS, PANEL
-from promo_spark.contracts.segments import SEGMENT_MIGRATION, SEGMENT_PROFILES, SEGMENT_QUALITY
+from promo_spark.contracts.segments import (
+    LIFETIME_VALUES,
+    SEGMENT_CUSTOMERS,
+    SEGMENT_MIGRATION,
+    SEGMENT_PROFILES,
+    SEGMENT_QUALITY,
+)
 from promo_spark.contracts.silver import SILVER
 from promo_spark.contracts.table import rejected_of
 from promo_spark.report.facts import Evidence
@@ -47,6 +53,7 @@ def _evidence(stage: Stage) -> Evidence:
         profiles=stage.read(SEGMENT_PROFILES).orderBy("segment_id").toPandas(),
         quality=stage.read(SEGMENT_QUALITY).orderBy("method", "cluster_count").toPandas(),
         migration=stage.read(SEGMENT_MIGRATION).orderBy("previous_segment_id", "segment_id").toPandas(),
+        lifetimes=_lifetimes(stage),
         effects=stage.read(EFFECTS).orderBy("segment_id", "category", "offer_id").toPandas(),
         weeks=_past_weeks(stage),
         backtests=stage.read(BACKTESTS).orderBy("subject", "model", "metric").toPandas(),
@@ -56,6 +63,15 @@ def _evidence(stage: Stage) -> Evidence:
         stages=newest_runs(stage).toPandas(),
         rejects=_rejects(stage),
     )
+
+
+def _lifetimes(stage: Stage) -> pd.DataFrame:
+    """Mean lifetime value of each segment's customers, and what it is made of."""
+    segments = stage.read(SEGMENT_CUSTOMERS).select("customer_id", "segment_id")
+    told = ("alive_prob", "expected_purchase_count", "lifetime_value_amount")
+    means = [F.avg(F.col(name).cast("double")).alias(name) for name in told]
+    valued = stage.read(LIFETIME_VALUES).join(segments, "customer_id")
+    return valued.groupBy("segment_id").agg(F.max("horizon_days").alias("horizon_days"), *means).toPandas()
 
 
 def _past_weeks(stage: Stage) -> pd.DataFrame:
@@ -112,6 +128,8 @@ PIPELINE = Pipeline(
         SEGMENT_PROFILES,
         SEGMENT_QUALITY,
         SEGMENT_MIGRATION,
+        SEGMENT_CUSTOMERS,
+        LIFETIME_VALUES,
         EFFECTS,
         PANEL,
         PROMOTION_FEATURES,

@@ -7,14 +7,19 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.recommend import RECOMMENDED_PRODUCTS
 from promo_spark.contracts.settings import RecommendSettings
-from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
+from promo_spark.contracts.silver import CUSTOMERS, ORDER_LINES, PRODUCTS
 from promo_spark.contracts.step import produces
 from promo_spark.recommend.purchases import list_catalogue, summarise_purchases
 
 
-@produces(RECOMMENDED_PRODUCTS, order_lines=ORDER_LINES, products=PRODUCTS)
+@produces(RECOMMENDED_PRODUCTS, order_lines=ORDER_LINES, products=PRODUCTS, customers=CUSTOMERS)
 def recommend_by_baselines(
-    *, order_lines: DataFrame, products: DataFrame, as_of_date: date, settings: RecommendSettings
+    *,
+    order_lines: DataFrame,
+    products: DataFrame,
+    customers: DataFrame,
+    as_of_date: date,
+    settings: RecommendSettings,
 ) -> DataFrame:
     """Recommend what most customers bought lately, and what each customer buys most often.
 
@@ -26,19 +31,23 @@ def recommend_by_baselines(
     Args:
         order_lines: silver.order_lines.
         products: silver.products.
-        as_of_date: Lines on or after this date are ignored.
+        customers: silver.customers, for those who have not bought anything yet; may be empty.
+        as_of_date: Lines on or after this date are ignored, and customers who joined on or after it.
         settings: Exclusions, windows and the length of the lists.
 
     Returns:
-        recommend.products: popularity in the slots all and novel, personal_frequency in the slot all, for
-        every customer with an eligible line before the date.
+        recommend.products: popularity in the slots all and novel for every customer known before the date,
+        personal_frequency in the slot all for those with an eligible line.
     """
     purchases = summarise_purchases(
         order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings
     )
     catalogue = list_catalogue(purchases=purchases, as_of_date=as_of_date, settings=settings)
     chart = _popularity_chart(catalogue)
-    lists = _lists_of_customers(_histories(purchases, chart), settings.list_length)
+    has_joined = F.coalesce(F.col("registered_date") < F.lit(as_of_date), F.lit(True))
+    known = customers.where(has_joined).select("customer_id").distinct()
+    histories = _histories(purchases, chart).join(known, "customer_id", "full")
+    lists = _lists_of_customers(histories, settings.list_length)
     entries = (
         lists.select("customer_id", F.explode("lists").alias("list"))
         .select("customer_id", "list.model", "list.slot", F.posexplode("list.entries").alias("index", "entry"))
@@ -86,10 +95,14 @@ def _histories(purchases: DataFrame, chart: DataFrame) -> DataFrame:
 
 
 def _lists_of_customers(histories: DataFrame, length: int) -> DataFrame:
-    """customer_id, lists (model, slot, entries of place, own_score, is_repeat): three per customer.
+    """customer_id, lists (model, slot, entries of place, own_score, is_repeat): three per customer with a past.
 
     Products are named by their place in the chart; places beyond its end name none.
     """
+    nothing = F.array().cast(histories.schema["own"].dataType)
+    histories = histories.select(
+        "customer_id", F.col("own").isNotNull().alias("has_past"), F.coalesce("own", nothing).alias("own")
+    )
     own_places = F.col("own.place")
     # The first `length` unseen places are among the first `length` + number of seen ones.
     near = F.sequence(F.lit(1), F.size("own") + length)
@@ -104,12 +117,13 @@ def _lists_of_customers(histories: DataFrame, length: int) -> DataFrame:
     most_bought = F.transform(
         F.slice("own", 1, length), lambda entry: _entry(entry.place, -entry.negative_weight, F.lit(True))
     )
+    own_list = _list("personal_frequency", "all", F.slice(F.concat(most_bought, unseen), 1, length))
     lists = F.array(
         _list("popularity", "all", most_popular),
         _list("popularity", "novel", unseen),
-        _list("personal_frequency", "all", F.slice(F.concat(most_bought, unseen), 1, length)),
+        F.when(F.col("has_past"), own_list),
     )
-    return histories.select("customer_id", lists.alias("lists"))
+    return histories.select("customer_id", F.array_compact(lists).alias("lists"))
 
 
 def _entry(place: Column, own_score: Column, is_repeat: Column) -> Column:

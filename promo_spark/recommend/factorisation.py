@@ -90,7 +90,7 @@ def fit_factorisation(
         The factorisation, or None with fewer than two customers or two products.
     """
     products = number_products(catalogue=catalogue).persist()
-    customers = _number_customers(purchases).persist()
+    customers = number_customers(purchases).persist()
     ratings = _ratings(purchases, customers, products).persist()
     n_ratings, n_customers, n_products = _sizes(ratings)
     if min(n_customers, n_products) < _FEWEST:
@@ -147,14 +147,14 @@ def describe_factors(*, factorisation: Factorisation, as_of_date: date) -> DataF
     )
 
 
-def _number_customers(purchases: DataFrame) -> DataFrame:
-    """customer_id, customer_index: unique, near-dense ints that depend on the set of ids alone.
+def number_customers(customers: DataFrame) -> DataFrame:
+    """Number customers: customer_id, customer_index: unique, near-dense ints that depend on the set of ids alone.
 
     Ids fall into buckets by hash and are numbered within them in order, so that no task sees all customers;
     a hash alone could give two customers one index.
     """
     bucketed = (
-        purchases.select("customer_id")
+        customers.select("customer_id")
         .distinct()
         .withColumn("bucket", F.pmod(F.xxhash64("customer_id"), F.lit(_BUCKETS)))
     )

@@ -4,14 +4,13 @@ A customer is compared with at most ``reference_customers`` others, drawn by a h
 worker holds does not grow with the number of customers.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark.core.broadcast import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from scipy import sparse
@@ -22,12 +21,11 @@ from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
 from promo_spark.contracts.step import produces
 from promo_spark.kernels.neighbours import Neighbourhood, Pool, make_pool, recommend_from_neighbours
 from promo_spark.kernels.packed_items import NONE
-from promo_spark.recommend.packed_lists import LIST_COLUMNS, attribute_lists, pack_lists, unpack_column, unpack_lists
-from promo_spark.recommend.purchases import index_products, number_products, summarise_purchases
+from promo_spark.kernels.topk import TopK
+from promo_spark.recommend.habits import blocks_of, habit_matrices, pack_habits, recommend_by_habits
+from promo_spark.recommend.purchases import number_products, summarise_purchases
 
 _FEWEST = 2
-_CUSTOMERS_PER_BLOCK = 1024
-_Maker = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,25 @@ class ReferenceCustomers:
         customer_ids: Ascending, shape (n_pool,).
         product_ids: The catalogue in the order of its ids, shape (n_products,).
         pool: What they bought.
+        neighbourhood: How neighbours are chosen and weighed.
         customer_blocks: Into how many parts to cut all customers when lists are made.
     """
 
     customer_ids: NDArray[np.str_]
     product_ids: NDArray[np.str_]
     pool: Pool
+    neighbourhood: Neighbourhood
     customer_blocks: int
+
+    @property
+    def n_catalogue(self) -> int:
+        """Products that are listed."""
+        return len(self.product_ids)
+
+    def best(self, rows: pa.RecordBatch, habits: sparse.csr_matrix, length: int) -> Mapping[str, TopK]:
+        """The best products of the slots all and novel; see ``recommend_from_neighbours``."""
+        places = places_of(rows.column("customer_id"), self.customer_ids)
+        return recommend_from_neighbours(habits, places, self.pool, self.neighbourhood, length)
 
 
 def draw_reference_customers(
@@ -62,18 +72,19 @@ def draw_reference_customers(
         The pool; all customers where they are few. None when fewer than two bought anything of the catalogue.
     """
     product_ids = np.array([row.product_id for row in number_products(catalogue=catalogue).collect()], dtype=np.str_)
-    histories = _histories(purchases, product_ids, as_of_date, settings)
+    histories = pack_habits(purchases, product_ids, as_of_date, settings)
     drawn = histories.orderBy(F.xxhash64("customer_id"), "customer_id").limit(settings.reference_customers).toArrow()
     if drawn.num_rows < _FEWEST:
         return None
     rows = drawn.sort_by("customer_id").combine_chunks()
-    habits, recent = _matrices(rows, len(product_ids))
+    habits, recent = habit_matrices(rows, len(product_ids))
     n_customers = purchases.select("customer_id").distinct().count()
     return ReferenceCustomers(
         customer_ids=np.array(rows.column("customer_id").to_pylist(), dtype=np.str_),
         product_ids=product_ids,
         pool=make_pool(habits, recent),
-        customer_blocks=1 + n_customers // _CUSTOMERS_PER_BLOCK,
+        neighbourhood=Neighbourhood(settings.neighbours, settings.neighbour_power, settings.neighbour_weight),
+        customer_blocks=blocks_of(n_customers),
     )
 
 
@@ -107,15 +118,12 @@ def recommend_by_neighbours(
     purchases = summarise_purchases(
         order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings
     )
-    customers = _histories(purchases, reference.product_ids, as_of_date, settings).repartition(
+    customers = pack_habits(purchases, reference.product_ids, as_of_date, settings).repartition(
         reference.customer_blocks, "customer_id"
     )
-    neighbourhood = Neighbourhood(settings.neighbours, settings.neighbour_power, settings.neighbour_weight)
-    shared = order_lines.sparkSession.sparkContext.broadcast(reference)
-    made = customers.mapInArrow(
-        _list_maker(shared, neighbourhood, settings.list_length), ", ".join(("customer_id string", *LIST_COLUMNS))
+    return recommend_by_habits(
+        customers=customers, recommender=reference, model="neighbours", as_of_date=as_of_date, settings=settings
     )
-    return attribute_lists(unpack_lists(made), model="neighbours", as_of_date=as_of_date)
 
 
 def places_of(customer_ids: pa.Array, reference_ids: NDArray[np.str_]) -> NDArray[np.int64]:
@@ -123,55 +131,3 @@ def places_of(customer_ids: pa.Array, reference_ids: NDArray[np.str_]) -> NDArra
     own = np.array(customer_ids.to_pylist(), dtype=np.str_)
     places = np.minimum(np.searchsorted(reference_ids, own), len(reference_ids) - 1)
     return np.where(reference_ids[places] == own, places, NONE)
-
-
-def _histories(
-    purchases: DataFrame, product_ids: NDArray[np.str_], as_of_date: date, settings: RecommendSettings
-) -> DataFrame:
-    """customer_id, products (indices in the catalogue, ascending), habits (decayed baskets), recents."""
-    numbered = index_products(purchases.sparkSession, product_ids.tolist())
-    window_start = as_of_date - timedelta(days=settings.popularity_days)
-    entry = F.struct(
-        "product_index",
-        F.col("decayed_basket_count").cast("float").alias("habit"),
-        (F.col("last_order_date") >= F.lit(window_start)).cast("float").alias("recent"),
-    )
-    return (
-        purchases.join(F.broadcast(numbered), "product_id")
-        .groupBy("customer_id")
-        .agg(F.sort_array(F.collect_list(entry)).alias("bought"))
-        .select(
-            "customer_id",
-            F.col("bought.product_index").alias("products"),
-            F.col("bought.habit").alias("habits"),
-            F.col("bought.recent").alias("recents"),
-        )
-    )
-
-
-def _list_maker(shared: Broadcast[ReferenceCustomers], neighbourhood: Neighbourhood, length: int) -> _Maker:
-    """Make the function that Spark maps over Arrow batches of customers."""
-
-    def make_lists(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        reference = shared.value
-        product_ids = pa.array(reference.product_ids, pa.string())
-        for batch in batches:
-            customer_ids = batch.column("customer_id")
-            habits, _ = _matrices(batch, len(product_ids))
-            places = places_of(customer_ids, reference.customer_ids)
-            lists = recommend_from_neighbours(habits, places, reference.pool, neighbourhood, length)
-            yield pack_lists(customer_ids, "all", lists.all_items, lists.is_repeat, product_ids)
-            yield pack_lists(customer_ids, "novel", lists.novel_items, np.zeros_like(lists.is_repeat), product_ids)
-
-    return make_lists
-
-
-def _matrices(rows: pa.Table | pa.RecordBatch, n_products: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """Habits, and what was bought lately, of rows of ``_histories``: shape (n_rows, n_products)."""
-    offsets, products = unpack_column(rows.column("products"))
-    habits, recents = (unpack_column(rows.column(name))[1] for name in ("habits", "recents"))
-    shape = (rows.num_rows, n_products)
-    # Copied: Arrow's memory is read only, and dropping zeros would rewrite what both share.
-    recent = sparse.csr_matrix((recents, products, offsets), shape=shape, copy=True)
-    recent.eliminate_zeros()
-    return sparse.csr_matrix((habits, products, offsets), shape=shape), recent

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.rows import local_frame
@@ -30,15 +30,19 @@ def keep_eligible_lines(
     Returns:
         customer_id, product_id, basket_id, order_date; one row per line.
     """
-    excluded = products.where(
-        F.col("department").isin(*settings.excluded_departments) | F.col("category").isin(*settings.excluded_categories)
-    )
     return (
         order_lines.where(F.col("order_date") < F.lit(as_of_date))
         .where(F.col("customer_id").isNotNull() & (F.col("quantity") > 0) & ~F.col("is_return"))
         .select("customer_id", "product_id", "basket_id", "order_date")
-        .join(excluded.select("product_id"), "product_id", "left_anti")
+        .join(products.where(is_excluded(settings)).select("product_id"), "product_id", "left_anti")
     )
+
+
+def is_excluded(settings: RecommendSettings) -> Column:
+    """Whether a row of silver.products is of an excluded department or category; never NULL."""
+    department = F.col("department").isin(*settings.excluded_departments)
+    category = F.col("category").isin(*settings.excluded_categories)
+    return F.coalesce(department, F.lit(False)) | F.coalesce(category, F.lit(False))
 
 
 def summarise_purchases(
@@ -55,7 +59,8 @@ def summarise_purchases(
         settings: Exclusions and half-life.
 
     Returns:
-        customer_id, product_id, decayed_basket_count, last_order_date; one row per customer and product.
+        customer_id, product_id, decayed_basket_count, first_order_date, last_order_date; one row per customer and
+        product.
     """
     lines = keep_eligible_lines(order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings)
     age_days = F.date_diff(F.lit(as_of_date), F.col("order_date"))
@@ -68,6 +73,7 @@ def summarise_purchases(
         .groupBy("customer_id", "product_id")
         .agg(
             (F.sum(F.round(weight * _WEIGHT_SCALE).cast("long")) / _WEIGHT_SCALE).alias("decayed_basket_count"),
+            F.min("order_date").alias("first_order_date"),
             F.max("order_date").alias("last_order_date"),
         )
     )

@@ -19,6 +19,7 @@ class Evidence:
         profiles: segments.profiles.
         quality: segments.quality.
         migration: segments.migration.
+        lifetimes: means of segments.lifetime_values: one row per segment.
         effects: response.effects.
         weeks: levers of response.panel, weighted by sales: one row per week.
         backtests: measurement.backtests.
@@ -33,6 +34,7 @@ class Evidence:
     profiles: pd.DataFrame
     quality: pd.DataFrame
     migration: pd.DataFrame
+    lifetimes: pd.DataFrame
     effects: pd.DataFrame
     weeks: pd.DataFrame
     backtests: pd.DataFrame

@@ -75,6 +75,7 @@ def render_page(
         refused=int((evidence.plan["decision"] == "none").sum()),
         profiles=evidence.profiles.to_dict("records"),
         migration=migration_table(evidence.migration),
+        lifetimes=evidence.lifetimes.set_index("segment_id").to_dict("index"),
         promotions=evidence.promotions.to_dict("records"),
         stages=evidence.stages.to_dict("records"),
         rejects=evidence.rejects.to_dict("records"),

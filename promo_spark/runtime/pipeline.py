@@ -26,6 +26,7 @@ class Pipeline:
         settings: Settings it may look at, sections or dotted names within them; ``as_of_date`` and those that
             decide no result (places, tracking, spark) go without saying. An undated stage sees all.
         is_dated: Works for one as_of_date; ingest does not.
+        headlines: Figures of the stage that stand on the whole run's page in MLflow too, where it has them.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Pipeline:
     run: Callable[[Stage], None]
     settings: tuple[str, ...] = ()
     is_dated: bool = True
+    headlines: tuple[str, ...] = ()
 
 
 def in_order(pipelines: Iterable[Pipeline]) -> tuple[Pipeline, ...]:

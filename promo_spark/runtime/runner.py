@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from mlflow.entities import Run
 from pyspark.sql import SparkSession
 
 from promo_spark.contracts.settings import Settings
@@ -89,7 +90,7 @@ def _run_all(
             is_stale = force or any(table.name in rewritten for table in pipeline.reads)
             done = pipeline.is_dated and not is_stale and accounts.is_done(pipeline.name, basis)
             stage = _Work(pipeline, settings, spark, store, accounts, run_id, basis)
-            worked = not done and stage.run()
+            worked = not done and stage.run(parent)
             (finished if worked else skipped).append(pipeline.name)
             if worked and pipeline.is_dated:
                 rewritten.update(table.name for table in pipeline.writes)
@@ -115,8 +116,8 @@ class _Work:
     run_id: str
     basis: dict[str, str]
 
-    def run(self) -> bool:
-        """Run the stage; False where an undated stage found nothing new."""
+    def run(self, parent: Run) -> bool:
+        """Run the stage below its parent in MLflow; False where an undated stage found nothing new."""
         pipeline, store = self.pipeline, self.store
         started = time.monotonic()
         _LOG.info("%s: %s", pipeline.name, pipeline.summary)
@@ -136,6 +137,8 @@ class _Work:
             own_id = self.run_id if pipeline.is_dated else run_identity(self.settings, store)
             tracking.tag_run_id(own_id)
             entry.finish(stage, own_id, seconds)
+        told = {name: stage.figures[name] for name in pipeline.headlines if name in stage.figures}
+        tracking.headlines(parent, {f"{pipeline.name}_seconds": seconds, **told})
         self.spark.catalog.clearCache()
         _LOG.info("%s: finished in %.1f s", pipeline.name, seconds)
         return True

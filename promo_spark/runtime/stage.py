@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -18,9 +19,9 @@ from promo_spark.contracts.table import TableContract
 from promo_spark.errors import ContractError, StorageError
 from promo_spark.runtime.files import write_text
 from promo_spark.runtime.pipeline import Pipeline
-from promo_spark.runtime.places import joined
+from promo_spark.runtime.places import absolute, joined
 from promo_spark.runtime.store import Store, Written
-from promo_spark.runtime.tracking import Tracker
+from promo_spark.runtime.tracking import CHALLENGER, Tracker, stage_run
 
 _LOG = logging.getLogger(__name__)
 
@@ -139,6 +140,14 @@ class Stage:
         model.write().overwrite().save(self._model_path(name))
         self.tracker.model(name, model, sample, output)
 
+    def register_challenger(self, name: str, model: Any, sample: DataFrame, output: DataFrame) -> None:  # noqa: ANN401  (any Spark model)
+        """Keep a model in the MLflow registry only, beside the one in force; arguments as of ``save_model``."""
+        self.tracker.model(name, model, sample, output, alias=CHALLENGER)
+
+    def trial(self, name: str) -> AbstractContextManager[Tracker]:
+        """Open a run of its own in MLflow, below the stage's, for one of several things tried."""
+        return stage_run(self.pipeline.name, self.run_id, self.settings.tracking.experiment, name=name)
+
     def load_model(self, name: str, kind: type[MLReadable[Any]]) -> Any:  # noqa: ANN401  (the model that kind reads)
         """Load the model an earlier stage kept for this as_of_date.
 
@@ -158,6 +167,14 @@ class Stage:
         self.before_write()
         write_text(self.spark, place, html)
         self.tracker.page("report/index.html", html)
+        return place
+
+    def write_overlay(self, place: str, yaml: str) -> str:
+        """Keep settings that a user may take over, at a place of theirs and in MLflow; return the place."""
+        place = absolute(place)
+        self.before_write()
+        write_text(self.spark, place, yaml)
+        self.tracker.page(place.rpartition("/")[2], yaml)
         return place
 
     def _model_path(self, name: str) -> str:

@@ -29,6 +29,7 @@ from promo_spark.runtime.places import absolute, is_local, local_path
 
 _LOG = logging.getLogger(__name__)
 RUN_ID_TAG = "promo_spark.run_id"
+CHAMPION, CHALLENGER = "champion", "challenger"
 _REQUIREMENTS = ["pyspark", "mlflow"]
 _SAMPLE_ROWS = 20
 
@@ -99,8 +100,16 @@ class Tracker:
         """Log a page of text."""
         mlflow.log_text(html, name)
 
-    def model(self, name: str, model: Any, sample: DataFrame, output: DataFrame) -> None:  # noqa: ANN401  (any Spark model)
-        """Log a Spark model with its signature and register it under the alias ``champion``."""
+    def model(
+        self,
+        name: str,
+        model: Any,  # noqa: ANN401  (any Spark model)
+        sample: DataFrame,
+        output: DataFrame,
+        *,
+        alias: str = CHAMPION,
+    ) -> None:
+        """Log a Spark model with its signature and register it under an alias."""
         pip_requirements = [f"{package}=={version(package)}" for package in _REQUIREMENTS]
         signature = infer_signature(sample.limit(_SAMPLE_ROWS), output.limit(_SAMPLE_ROWS))
         registered = f"{self._prefix}_{name}"
@@ -115,7 +124,7 @@ class Tracker:
         client = MlflowClient()
         versions = client.search_model_versions(f"name = '{registered}'")
         newest = max(int(found.version) for found in versions)
-        client.set_registered_model_alias(registered, "champion", str(newest))
+        client.set_registered_model_alias(registered, alias, str(newest))
 
 
 @contextmanager
@@ -130,14 +139,20 @@ def parent_run(settings: Settings, settings_hash: str) -> Iterator[Run]:
 
 
 @contextmanager
-def stage_run(stage: str, run_id: str, experiment: str) -> Iterator[Tracker]:
-    """Open the nested run of one stage."""
-    with _tracked(), mlflow.start_run(run_name=stage, nested=True) as run:
+def stage_run(stage: str, run_id: str, experiment: str, *, name: str | None = None) -> Iterator[Tracker]:
+    """Open the nested run of one stage; named otherwise, of one trial within it."""
+    with _tracked(), mlflow.start_run(run_name=name or stage, nested=True) as run:
         mlflow.set_tags({RUN_ID_TAG: run_id, "promo_spark.stage": stage})
         tracker = Tracker(run, experiment)
         yield tracker
     if tracker.is_abandoned:
         discard(run)
+
+
+def headlines(parent: Run, values: Mapping[str, float]) -> None:
+    """Put figures on the page of the whole run, where runs are compared."""
+    with _tracked():
+        mlflow.log_metrics(dict(values), run_id=parent.info.run_id)
 
 
 def tag_run_id(run_id: str) -> None:

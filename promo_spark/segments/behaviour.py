@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
@@ -43,7 +43,12 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Judgement:
-    """How one model did on a horizon that it was not learnt from; ``auc`` and ``log_loss`` or ``mae``."""
+    """How one model did on a horizon that it was not learnt from; ``auc`` and ``log_loss`` or ``mae``.
+
+    Attributes:
+        told: What it said of each customer judged, at most ``FIT_CUSTOMERS``: log-odds or a score of leaving, or spend.
+        happened: Who left (1 or 0), or what was spent.
+    """
 
     subject: str
     model: str
@@ -52,6 +57,8 @@ class Judgement:
     log_loss: float | None = None
     mae: float | None = None
     is_chosen: bool = False
+    told: Floats = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
+    happened: Floats = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -166,6 +173,8 @@ def _fit_churn(
             auc=areas[name],
             log_loss=float(log_loss(left, 1 / (1 + np.exp(-(scales[name][0] * told[name] + scales[name][1]))))),
             is_chosen=name == best,
+            told=told[name],
+            happened=left,
         )
         for name in fitted
     ]
@@ -188,7 +197,10 @@ def _fit_spend(
     }
     errors = {name: float(np.abs(median - spent).mean()) for name, median in medians.items()}
     best = min(medians, key=lambda name: round(errors[name], 4))
-    judged = [Judgement("spend", name, len(spent), mae=error, is_chosen=name == best) for name, error in errors.items()]
+    judged = [
+        Judgement("spend", name, len(spent), mae=error, is_chosen=name == best, told=medians[name], happened=spent)
+        for name, error in errors.items()
+    ]
     judged.append(Judgement("spend", LAST_WINDOW, len(spent), mae=float(np.abs(told[LAST_SPEND] - spent).mean())))
     total = float(medians[best].sum())
     # What is right half of the time is below the mean: amounts have a long tail.

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.silver import SILVER
 from promo_spark.contracts.source_settings import SyntheticSource, received_columns
+from promo_spark.sources.synthetic_ratings import simulate_ratings
 from promo_spark.sources.synthetic_sales import (
     coupon_id,
     expected_effects,
@@ -56,6 +57,7 @@ def synthetic_tables(spark: SparkSession, source: SyntheticSource) -> dict[str, 
         "promotion_products": _promotion_products(spark, source),
         "assignments": _assignments(spark, source),
         "redemptions": simulate_redemptions(lines, source),
+        "ratings": simulate_ratings(lines, source),
         "prices": _prices(spark, source),
     }
     tables = {}

@@ -32,6 +32,7 @@ HAPPENED: dict[str, str] = {
     "silver.order_lines": "order_date",
     "silver.redemptions": "redeemed_date",
     "silver.assignments": "date(decided_at)",
+    "silver.ratings": "rated_date",
     "silver.prices": "week_start_date",
     "features.lines": "order_date",
 }
@@ -96,7 +97,8 @@ def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Worl
         f"places: {{warehouse: {place}/warehouse, identity: {place}/identity, key_file: {place}/identity/key}}\n"
         f"tracking: {{uri: 'sqlite:///{place}/mlflow.db', artifacts: {place}/artifacts}}\n"
         "segments: {cluster_counts: [3], resamples: 2, horizon_days: 28}\n"
-        "recommend: {rank: 4, iterations: 2, min_customers: 1, hybrid_enabled: true, ranker_trees: 3}\n"
+        "recommend: {rank: 4, iterations: 2, min_customers: 1, ranker_trees: 3, models: [hybrid, neighbours, als, "
+        "item_neighbours, association_rules, content, segment_popularity]}\n"
         "response: {categories: 6, trees: 3, depth: 2}\n"
         "plan: {bootstraps: 60}\n"
         "backtest: {bootstraps: 50}\n"

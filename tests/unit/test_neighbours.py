@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from promo_spark.kernels import neighbours
+from promo_spark.kernels import scored_lists
 from promo_spark.kernels.neighbours import (
     Neighbourhood,
     Pool,
@@ -60,7 +60,7 @@ def test_weights_and_lists_are_those_of_the_definition(n_pool: int) -> None:
     lists = recommend_from_neighbours(sparse.csr_matrix(habits), places, pool, FEW, 6)
     scores = habits + 0.2 * expected @ habits[:n_pool]
     novel = np.where(habits > 0, 0, expected @ recent[:n_pool])
-    for slot, all_scores in ((lists.all_items, scores), (lists.novel_items, novel)):
+    for slot, all_scores in ((lists["all"], scores), (lists["novel"], novel)):
         # Compared by score: two products whose scores differ by rounding may change places.
         best = -np.sort(-all_scores, axis=1)[:, :6]
         best = np.where(best > 0, best, -np.inf)
@@ -68,8 +68,6 @@ def test_weights_and_lists_are_those_of_the_definition(n_pool: int) -> None:
         rows, columns = np.nonzero(slot.items != NONE)
         found = slot.items[rows, columns]
         np.testing.assert_allclose(all_scores[rows, found], slot.scores[rows, columns], rtol=1e-5)
-    kept = np.nonzero(lists.all_items.items != NONE)
-    assert (lists.is_repeat[kept] == (habits[kept[0], lists.all_items.items[kept]] > 0)).all()
 
 
 def test_nobody_is_their_own_neighbour_and_identical_customers_are_nearest() -> None:
@@ -96,32 +94,31 @@ def test_customers_alone_or_without_purchases_get_what_is_theirs() -> None:
     lists = recommend_from_neighbours(
         sparse.csr_matrix(habits), np.array([0, NONE]), pool_of(habits[:1], habits[:1]), FEW, 3
     )
-    assert lists.all_items.items.tolist() == [[0, 1, NONE], [NONE] * 3]
-    assert lists.is_repeat.tolist() == [[True, True, False], [False] * 3]
-    assert (lists.novel_items.items == NONE).all()
+    assert lists["all"].items.tolist() == [[0, 1, NONE], [NONE] * 3]
+    assert (lists["novel"].items == NONE).all()
 
 
 def test_what_was_bought_so_long_ago_that_it_weighs_nothing_is_not_novel() -> None:
     own = sparse.csr_matrix((np.array([1.0, 0.0]), np.array([0, 1]), np.array([0, 2])), shape=(1, 2))
     pool = pool_of(np.array([[1.0, 1.0]]), np.array([[1.0, 1.0]]))
     lists = recommend_from_neighbours(own, np.array([NONE]), pool, FEW, 2)
-    assert (lists.novel_items.items == NONE).all()
-    assert lists.is_repeat.tolist() == [[True, True]]
+    assert (lists["novel"].items == NONE).all()
+    assert lists["all"].items.tolist() == [[0, 1]]
 
 
 def test_lists_are_the_same_to_the_bit_in_any_block(monkeypatch: pytest.MonkeyPatch) -> None:
     habits, recent = world(40, 25, seed=3)
     pool, own = pool_of(habits, recent), sparse.csr_matrix(habits)
     whole = recommend_from_neighbours(own, np.arange(40), pool, FEW, 5)
-    monkeypatch.setattr(neighbours, "_SCORES_AT_ONCE", 3 * 40)
+    monkeypatch.setattr(scored_lists, "_SCORES_AT_ONCE", 3 * 40)
     in_tiles = recommend_from_neighbours(own, np.arange(40), pool, FEW, 5)
     turned = np.arange(40)[::-1]
     backwards = recommend_from_neighbours(own[turned], turned, pool, FEW, 5)
     for other in (in_tiles, backwards):
         order = turned if other is backwards else np.arange(40)
-        assert (whole.all_items.items[order] == other.all_items.items).all()
-        assert (whole.all_items.scores[order] == other.all_items.scores).all()
-        assert (whole.novel_items.scores[order] == other.novel_items.scores).all()
+        assert (whole["all"].items[order] == other["all"].items).all()
+        assert (whole["all"].scores[order] == other["all"].scores).all()
+        assert (whole["novel"].scores[order] == other["novel"].scores).all()
 
 
 def test_no_customers_get_no_lists() -> None:
@@ -129,4 +126,4 @@ def test_no_customers_get_no_lists() -> None:
     lists = recommend_from_neighbours(
         sparse.csr_matrix((0, 4)), np.empty(0, dtype=np.int64), pool_of(habits, recent), FEW, 2
     )
-    assert lists.all_items.items.shape == lists.novel_items.items.shape == (0, 2)
+    assert lists["all"].items.shape == lists["novel"].items.shape == (0, 2)

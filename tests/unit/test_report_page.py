@@ -77,6 +77,13 @@ EFFECT = {
     "lift_rate": 0.2,
     "carry_rate": -0.1,
 }
+LIFETIME = {
+    "segment_id": 0,
+    "horizon_days": 364,
+    "alive_prob": 0.875,
+    "expected_purchase_count": 12.3456,
+    "lifetime_value_amount": 4567.0,
+}
 MOVES = [
     {
         "previous_segment_id": before,
@@ -143,6 +150,7 @@ def evidence() -> Evidence:
         profiles=frame(SEGMENT_PROFILES, PROFILE),
         quality=frame(SEGMENT_QUALITY, quality),
         migration=frame(SEGMENT_MIGRATION, *MOVES),
+        lifetimes=pd.DataFrame([LIFETIME]),
         effects=frame(EFFECTS, EFFECT),
         weeks=frame(PANEL, weeks),
         backtests=frame(BACKTESTS, backtest),
@@ -207,7 +215,17 @@ def test_the_same_evidence_gives_the_same_page(evidence: Evidence) -> None:
 def test_the_page_stands_without_the_optional_parts(evidence: Evidence) -> None:
     empty = {
         name: getattr(evidence, name).head(0)
-        for name in ("profiles", "quality", "migration", "effects", "weeks", "forecasts", "cells", "backtests")
+        for name in (
+            "profiles",
+            "quality",
+            "migration",
+            "lifetimes",
+            "effects",
+            "weeks",
+            "forecasts",
+            "cells",
+            "backtests",
+        )
     }
     page = render(
         Evidence(
@@ -265,6 +283,14 @@ def test_migration_is_laid_out_by_segment_then_and_now(evidence: Evidence) -> No
         ("1 Then 1", [("100.0 %", True), ("", False), ("", False)]),
     ]
     assert "<strong>75.0 %</strong>" in render(evidence)
+
+
+def test_what_customers_of_a_segment_are_worth_is_told_where_it_is_known(evidence: Evidence) -> None:
+    other = {**PROFILE, "segment_id": 1, "segment_name": "Not valued"}
+    page = render(replace(evidence, profiles=frame(SEGMENT_PROFILES, PROFILE, other)))
+    for told in ("87.5 %", "4,567 EUR", "12.35 purchases", "the next 364 days", "– purchases"):
+        assert told in page
+    assert "Still customers" not in render(replace(evidence, lifetimes=evidence.lifetimes.head(0)))
 
 
 def test_without_a_date_before_there_is_no_migration(evidence: Evidence) -> None:

@@ -14,6 +14,7 @@ from promo_spark.contracts.response import PANEL
 from promo_spark.contracts.settings import Settings
 from promo_spark.contracts.silver import CUSTOMERS, ORDER_LINES
 from promo_spark.errors import SourceError
+from promo_spark.pipelines import tune
 from promo_spark.pipelines.catalogue import ALL
 from promo_spark.runtime.identity import CODE, narrowed, own_part, present_basis
 from promo_spark.runtime.pipeline import Pipeline
@@ -125,7 +126,7 @@ def test_missing_inputs_are_named(accounts: list[Account]) -> None:
     assert basis_of(FEATURES, [INGEST], present())  # nobody need ever have made silver.customers
 
 
-@pytest.mark.parametrize("pipeline", [p for p in ALL if p.is_dated], ids=lambda p: p.name)
+@pytest.mark.parametrize("pipeline", [p for p in (*ALL, tune.PIPELINE) if p.is_dated], ids=lambda p: p.name)
 def test_declared_settings_exist_and_are_all_that_a_stage_sees(pipeline: Pipeline) -> None:
     settings = settings_with({})
     seen = narrowed(settings, pipeline.settings)

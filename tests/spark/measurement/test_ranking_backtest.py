@@ -46,7 +46,11 @@ def lists_of(make_rows: MakeRows, lists: dict[tuple[str, str, str], list[str]]) 
 
 
 def judge(
-    make_rows: MakeRows, recommended: DataFrame, lines: DataFrame, settings: BacktestSettings = SETTINGS
+    make_rows: MakeRows,
+    recommended: DataFrame,
+    lines: DataFrame,
+    settings: BacktestSettings = SETTINGS,
+    recommend_settings: RecommendSettings | None = None,
 ) -> DataFrame:
     return backtest_recommendations(
         recommended=recommended,
@@ -54,7 +58,7 @@ def judge(
         products=make_rows(PRODUCTS, DESCRIBED),
         as_of_date=DAY,
         settings=settings,
-        recommend_settings=RECOMMEND,
+        recommend_settings=recommend_settings or RECOMMEND,
     )
 
 
@@ -189,3 +193,18 @@ def test_figures_are_the_same_whatever_the_order_and_partitions(make_rows: MakeR
     once = figures(judge(make_rows, recommended, lines))
     again = figures(judge(make_rows, recommended.repartition(3), lines.orderBy("product_id").repartition(4)))
     assert once == again
+
+
+def test_cold_lists_are_judged_by_what_hardly_anybody_bought_before(make_rows: MakeRows) -> None:
+    lists = {("a", "content", "cold"): ["z", "new"], ("b", "content", "cold"): ["new", "z"]}
+    # a buys z, which one customer bought before, and new, which none did; b nothing that is cold and new to b.
+    lines = lines_of(make_rows, [*PAST, ("a", "z", 1), ("a", "new", 1), ("b", "z", 1), ("b", "y", 1)])
+    settings = RECOMMEND.model_copy(update={"min_customers": 2})
+    found = figures(judge(make_rows, lists_of(make_rows, lists), lines, recommend_settings=settings))
+    assert found["recommend_cold", "content", "recall_at_2"] == (1.0, None, 1)
+    assert not any(metric.startswith("coverage") for _, _, metric in found)
+    warm = RECOMMEND.model_copy(update={"min_customers": 1})
+    of_new = figures(judge(make_rows, lists_of(make_rows, lists), lines, recommend_settings=warm))
+    assert of_new["recommend_cold", "content", "recall_at_2"] == (1.0, None, 1)
+    assert of_new["recommend_cold", "content", "precision_at_2"] == (0.5, None, 1)
+    assert found["recommend_cold", "content", "precision_at_2"] == (1.0, None, 1)

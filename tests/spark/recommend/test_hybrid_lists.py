@@ -15,7 +15,7 @@ from tests.spark.recommend.shopping import DAY, MakeRows, Purchase, lines_of
 
 pytestmark = pytest.mark.slow  # the second stage is off unless set; its kernels are tested without Spark
 SETTINGS = RecommendSettings(
-    list_length=5, min_customers=2, neighbours=10, hybrid_enabled=True, ranker_trees=5, ranker_depth=3, ranker_windows=2
+    list_length=5, min_customers=2, neighbours=10, ranker_trees=5, ranker_depth=3, ranker_windows=2
 )
 N_CUSTOMERS, N_PRODUCTS = 80, 30
 Lists = dict[tuple[str, str], list[tuple[str, float, bool]]]

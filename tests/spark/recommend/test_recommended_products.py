@@ -10,8 +10,9 @@ import pytest
 from pyspark.sql import DataFrame
 
 from promo_spark.contracts.recommend import RECOMMENDED_PRODUCTS
+from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.settings import RecommendSettings
-from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
+from promo_spark.contracts.silver import CUSTOMERS, ORDER_LINES, PRODUCTS
 from promo_spark.recommend.baselines import recommend_by_baselines
 from promo_spark.recommend.factorisation import Factorisation, describe_factors, fit_factorisation
 from promo_spark.recommend.lists import recommend_by_factors
@@ -33,8 +34,16 @@ def lists_of(recommended: DataFrame) -> dict[tuple[str, str, str], list[tuple[st
     return lists
 
 
-def baselines(lines: DataFrame, products: DataFrame, settings: RecommendSettings = SETTINGS) -> DataFrame:
-    return recommend_by_baselines(order_lines=lines, products=products, as_of_date=DAY, settings=settings)
+def baselines(
+    lines: DataFrame,
+    products: DataFrame,
+    settings: RecommendSettings = SETTINGS,
+    customers: DataFrame | None = None,
+) -> DataFrame:
+    nobody = contract_frame(lines.sparkSession, CUSTOMERS)
+    return recommend_by_baselines(
+        order_lines=lines, products=products, customers=customers or nobody, as_of_date=DAY, settings=settings
+    )
 
 
 def fitted(lines: DataFrame, products: DataFrame, settings: RecommendSettings) -> Factorisation | None:
@@ -79,8 +88,8 @@ def test_baskets_lose_half_their_weight_every_half_life(make_rows: MakeRows, no_
         order_lines=lines, products=no_products, as_of_date=DAY, settings=SETTINGS
     ).collect()
     assert sorted(map(tuple, purchases)) == [
-        ("a", "x", 0.75, DAY - timedelta(days=10)),
-        ("a", "y", 0.125, DAY - timedelta(days=30)),
+        ("a", "x", 0.75, DAY - timedelta(days=20), DAY - timedelta(days=10)),
+        ("a", "y", 0.125, DAY - timedelta(days=30), DAY - timedelta(days=30)),
     ]
 
 
@@ -104,6 +113,18 @@ def test_baselines_by_hand(make_rows: MakeRows, no_products: DataFrame) -> None:
         # Equal weights: by product_id.
         ("c", "personal_frequency", "all"): [("y", 0.25, True), ("z", 0.25, True), ("x", 0.0, False)],
     }
+
+
+def test_who_has_not_bought_yet_is_told_what_is_popular(make_rows: MakeRows, no_products: DataFrame) -> None:
+    lines = lines_of(make_rows, [("a", "x", 1), ("b", "x", 2), ("b", "y", 2)])
+    joined = [("a", None), ("new", DAY - timedelta(days=1)), ("unknown", None), ("tomorrow", DAY)]
+    customers = make_rows(CUSTOMERS, [{"customer_id": c, "registered_date": day} for c, day in joined])
+    lists = lists_of(baselines(lines, no_products, customers=customers))
+    popular = [("x", 2.0, False), ("y", 1.0, False)]
+    for newcomer in ("new", "unknown"):
+        own = {key[1:]: entries for key, entries in lists.items() if key[0] == newcomer}
+        assert own == {("popularity", "all"): popular, ("popularity", "novel"): popular}
+    assert {customer for customer, _, _ in lists} == {"a", "b", "new", "unknown"}
 
 
 def test_only_what_known_customers_chose_to_buy_counts(make_rows: MakeRows) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 from pyspark.sql import SparkSession
 
@@ -209,6 +210,24 @@ def test_a_stage_sees_the_settings_it_declares(warehouse: Warehouse) -> None:
     warehouse.run(ingest(), features())
     with pytest.raises(AttributeError, match="budget_amount"):
         warehouse.run(response(curious))
+
+
+def test_headlines_stand_on_the_page_of_the_whole_run(warehouse: Warehouse) -> None:
+    def tell(stage: Stage) -> None:
+        stage.metrics({"wape": 0.25, "aside": 7.0})
+
+    told = replace(features(tell), headlines=("wape", "never found"))
+    warehouse.run(ingest(), told, features={"lookback_days": 35})
+    parents = mlflow.search_runs(
+        experiment_names=["promo_spark"],
+        filter_string="tags.`promo_spark.stage` = 'pipeline'",
+        order_by=["start_time DESC"],
+        output_format="list",
+    )
+    metrics = parents[0].data.metrics
+    assert metrics.keys() == {"ingest_seconds", "features_seconds", "wape"}
+    assert metrics["wape"] == 0.25
+    assert metrics["features_seconds"] > 0
 
 
 def test_an_account_of_another_contract_is_named(warehouse: Warehouse) -> None:

@@ -15,6 +15,7 @@ from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES
 from promo_spark.contracts.segments import (
     BEHAVIOUR,
     BEHAVIOUR_QUALITY,
+    LIFETIME_VALUES,
     SEGMENT_BEHAVIOUR,
     SEGMENT_CUSTOMERS,
     SEGMENT_MIGRATION,
@@ -143,7 +144,9 @@ def test_three_kinds_of_customers_are_found_and_named(spark: SparkSession, make_
     assert "weekend shoppers" in names[2]
     assert [row["customer_count"] for row in profiles] == [20, 20, 20]
     assert stage.limitations == [
-        "churn and spend of the next 91 days are not predicted: it takes orders from 2023-11-06 on, and there are none."
+        "lifetime value is not told: 0 customers bought on a second day, and it takes 30.",
+        "churn and spend of the next 91 days are not predicted: it takes orders from 2023-11-06 on, and there are "
+        "none.",
     ]
     assert stage.figures["segment_count"] == 3
     assert stage.figures["k_means_3_silhouette"] == stage.figures["silhouette"]
@@ -228,7 +231,7 @@ def test_who_cannot_be_told_apart_is_one_segment(spark: SparkSession, make_rows:
 
 def test_nobody_is_no_segment(spark: SparkSession, make_rows: MakeRows) -> None:
     stage = run(spark, make_rows, [])
-    assert [stage.rows(table) for table in (*SEGMENTS, *BEHAVIOUR)] == [[]] * 6
+    assert [stage.rows(table) for table in (*SEGMENTS, *BEHAVIOUR)] == [[]] * 7
     assert stage.limitations == ["no customer is known before the date: there are no segments."]
 
 
@@ -272,16 +275,28 @@ def test_churn_and_spend_are_predicted_for_everybody(spark: SparkSession, make_r
     assert churn[:45].max() < 0.5 < np.quantile(churn[45:], 0.75)
     assert {row["horizon_days"] for row in told} == {28}
     quality = {(row["subject"], row["model"]): row for row in stage.rows(BEHAVIOUR_QUALITY)}
-    assert {key for key, row in quality.items() if row["is_chosen"]} <= set(quality) - {("churn", "recency")}
+    assert {key for key, row in quality.items() if row["is_chosen"]} <= set(quality) - {
+        ("churn", "recency"),
+        ("churn", "bg_nbd"),
+    }
     assert set(quality) == {
         ("churn", "logistic"),
         ("churn", "tree"),
         ("churn", "recency"),
+        ("churn", "bg_nbd"),
+        ("spend", "bg_nbd"),
         ("spend", "linear"),
         ("spend", "tree"),
         ("spend", "last_window"),
     }
-    assert {"customer_segments", "customer_churn", "customer_spend"} == set(stage.models)
+    values = stage.rows(LIFETIME_VALUES)
+    assert [row["customer_id"] for row in values] == [row["customer_id"] for row in told]
+    alive = np.array([row["alive_prob"] for row in values])
+    assert alive[45:].mean() < 0.5
+    assert alive[:45].mean() > 0.9
+    assert {row["horizon_days"] for row in values} == {364}
+    assert {"customer_segments", "customer_churn", "customer_spend", "lifetime_value"} == set(stage.models)
+    assert stage.figures["lifetime_alpha"] > 0
 
 
 def test_customers_are_followed_from_the_date_before(spark: SparkSession, make_rows: MakeRows) -> None:

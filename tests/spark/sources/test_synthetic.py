@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from promo_spark.contracts.silver import SILVER
 from promo_spark.contracts.source_settings import SyntheticSource, received_columns
 from promo_spark.sources.synthetic import synthetic_tables, true_effects, true_lever_effects
+from promo_spark.sources.synthetic_ratings import MEAN_RATING, RATED_RATE
 from promo_spark.sources.synthetic_sales import MEAN_UNITS, simulate_lines
 from promo_spark.sources.synthetic_world import CAMPAIGN_WEEKS, is_covered, lever
 
@@ -137,3 +138,17 @@ def test_mean_units_has_its_closed_form(spark: SparkSession) -> None:
     lines = simulate_lines(spark, SMALL)
     count, mean = lines.agg(F.count("*"), F.avg("quantity")).collect()[0]
     assert float(mean) == pytest.approx(MEAN_UNITS, abs=4 * 0.71 / math.sqrt(count))
+
+
+def test_ratings_are_stars_of_first_purchases_about_the_known_mean(spark: SparkSession) -> None:
+    ratings = synthetic_tables(spark, SMALL)["ratings"].cache()
+    lines = simulate_lines(spark, SMALL)
+    bought = lines.groupBy("raw_customer_id", "product_id").agg(F.count("*").alias("lines"))
+    share = ratings.count() / bought.count()
+    assert share == pytest.approx(RATED_RATE, abs=0.01)
+    assert ratings.join(bought, ["raw_customer_id", "product_id"], "left_anti").isEmpty()
+    told = ratings.agg(F.avg("rating"), F.stddev("rating"), F.min("rating"), F.max("rating")).collect()[0]
+    # Whole stars and the ends of the scale draw the spread of the three parts, 0.95, in a little.
+    assert told[0] == pytest.approx(MEAN_RATING, abs=0.1)
+    assert 0.8 < told[1] < 1.05
+    assert (told[2], told[3]) == (1.0, 5.0)

@@ -18,7 +18,8 @@ SEGMENT_CUSTOMERS = TableContract(
         Column(
             "distance",
             T.DoubleType(),
-            "Distance to the segment's centre in the scaled space",
+            "Distance in the scaled space to the segment's centre, or the nearest of them; for hdbscan they are means "
+            "of core points, and customers in no dense group are the far ones",
             unit="standard deviations",
         ),
         Column("value_tier", T.StringType(), "high-value, potential, at-risk or new", required=True),
@@ -55,10 +56,11 @@ SEGMENT_PROFILES = TableContract(
 
 SEGMENT_QUALITY = TableContract(
     name="segments.quality",
-    grain="one row per number of clusters tried",
-    key=("cluster_count", AS_OF_DATE),
+    grain="one row per method and number of clusters tried",
+    key=("method", "cluster_count", AS_OF_DATE),
     columns=(
-        Column("cluster_count", T.IntegerType(), "Clusters"),
+        Column("method", T.StringType(), "k_means, bisecting_k_means, gaussian_mixture or hdbscan"),
+        Column("cluster_count", T.IntegerType(), "Clusters found"),
         _AS_OF,
         Column("silhouette", T.DoubleType(), "Mean silhouette (squared Euclidean)", unit="-1 to 1"),
         Column(
@@ -69,7 +71,16 @@ SEGMENT_QUALITY = TableContract(
         ),
         Column("stability_ari_sd", T.DoubleType(), "Its standard deviation over resamples"),
         Column("smallest_rate", T.DoubleType(), "Share of customers in the smallest cluster", unit="share"),
-        Column("is_chosen", T.BooleanType(), "The number used", required=True),
+        Column("noise_rate", T.DoubleType(), "Share of customers in no dense group (hdbscan)", unit="share"),
+        Column(
+            "later_explained_rate",
+            T.DoubleType(),
+            "Share of the variance of later spend and shopping days that segments of an earlier date explain "
+            "(epsilon squared); NULL without features of a date at least 28 days before",
+            unit="share",
+        ),
+        Column("later_explained_se", T.DoubleType(), "Its standard error (jackknife over customers)"),
+        Column("is_chosen", T.BooleanType(), "The one used", required=True),
         Column("reason", T.StringType(), "Why it was or was not used"),
     ),
 )

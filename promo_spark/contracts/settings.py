@@ -54,16 +54,29 @@ class FeatureSettings(Frozen):
     margin_rates: dict[str, float] = Field(default_factory=dict, description="The same by department")
 
 
+ClusterMethod = Literal["k_means", "bisecting_k_means", "gaussian_mixture", "hdbscan"]
+Reduction = Literal["none", "pca", "lda"]
+
+
 class SegmentSettings(Frozen):
     """Clustering of customers."""
 
-    cluster_counts: tuple[int, ...] = (4, 5, 6, 7, 8)
+    methods: tuple[ClusterMethod, ...] = Field(
+        default=("k_means",),
+        min_length=1,
+        description="Tried on a sample; the first gives way to one that explains more of what customers do later",
+    )
+    cluster_counts: tuple[int, ...] = Field(
+        default=(4, 5, 6, 7, 8), description="Tried; hdbscan finds the number itself, up to the largest of these"
+    )
     resamples: int = Field(default=4, ge=2)
     resample_rate: float = Field(default=0.7, gt=0, lt=1)
     smallest_rate: float = Field(default=0.02, ge=0, lt=0.5, description="No segment below this share of customers")
-    principal_components: int | None = Field(
-        default=None, ge=2, description="Cluster in a reduced space; none: scaled features"
+    reduction: Reduction = Field(
+        default="none",
+        description="Cluster along the directions in which customers vary most (pca), or value tiers lie apart (lda)",
     )
+    components: int = Field(default=3, ge=1, description="Directions kept by a reduction; lda has at most three")
     columns: tuple[str, ...] = (
         "recency_days",
         "order_91d_count",

@@ -51,7 +51,7 @@ def _evidence(stage: Stage) -> Evidence:
     return Evidence(
         plan=stage.read(SEGMENT_PLAN).orderBy("segment_id", "category").toPandas(),
         profiles=stage.read(SEGMENT_PROFILES).orderBy("segment_id").toPandas(),
-        quality=stage.read(SEGMENT_QUALITY).orderBy("cluster_count").toPandas(),
+        quality=stage.read(SEGMENT_QUALITY).orderBy("method", "cluster_count").toPandas(),
         migration=stage.read(SEGMENT_MIGRATION).orderBy("previous_segment_id", "segment_id").toPandas(),
         lifetimes=_lifetimes(stage),
         effects=stage.read(EFFECTS).orderBy("segment_id", "category", "offer_id").toPandas(),

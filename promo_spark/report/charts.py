@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -171,19 +170,35 @@ def predicted_against_actual(cells: pd.DataFrame, currency: str) -> Figure:
 
 
 def cluster_choice(quality: pd.DataFrame) -> Figure:
-    """Silhouette and stability for each number of clusters tried."""
+    """What speaks for each method and number of clusters; a measure that is not known is left out.
+
+    Args:
+        quality: segments.quality.
+    """
+    measures = {
+        "silhouette": ("silhouette", None),
+        "stability_ari": ("stability (ARI)", "stability_ari_sd"),
+        "later_explained_rate": ("later behaviour explained", "later_explained_se"),
+    }
+    known = [name for name in measures if quality[name].notna().any()] or ["silhouette"]
     with mpl.rc_context(_STYLE):
-        figure, axes = _axes(4.2, 2.6)
-        rows = quality.sort_values("cluster_count")
-        axes.plot(rows["cluster_count"], rows["silhouette"], "o-", color=ACCENT, label="silhouette")
-        stability = (rows["cluster_count"], rows["stability_ari"], rows["stability_ari_sd"])
-        axes.errorbar(*stability, fmt="s-", color=SECOND, label="stability (ARI)")
-        chosen: Sequence[int] = rows.loc[rows["is_chosen"], "cluster_count"].tolist()
-        for count in chosen:
-            axes.axvline(count, color=MUTED, lw=6, alpha=0.3, zorder=0)
-        axes.set_xticks(rows["cluster_count"])
-        axes.set_xlabel("number of clusters (shaded: chosen)")
-        axes.legend(frameon=False)
+        figure = Figure(figsize=(2.6 * len(known), 2.6), layout="constrained")
+        for axes, name in zip(figure.subplots(1, len(known), squeeze=False)[0], known, strict=True):
+            label, error = measures[name]
+            methods = quality.sort_values("cluster_count").groupby("method", sort=False)
+            for (method, rows), colour in zip(methods, (ACCENT, SECOND, "#5f3dc4", "#2b8a3e"), strict=False):
+                spread = None if error is None else rows[error].astype(float)
+                values = rows[name].astype(float)
+                axes.errorbar(rows["cluster_count"], values, spread, fmt="o-", color=colour, ms=4, label=method)
+            for count in quality.loc[quality["is_chosen"], "cluster_count"]:
+                axes.axvline(count, color=MUTED, lw=6, alpha=0.3, zorder=0)
+            axes.set_xticks(sorted(set(quality["cluster_count"])))
+            axes.set_title(label)
+        several = quality["method"].nunique() > 1
+        if several:
+            axes.legend(frameon=False)
+        by = f", by {'/'.join(quality.loc[quality['is_chosen'], 'method'])}" if several else ""
+        figure.supxlabel(f"number of clusters (shaded: chosen{by})")
     return figure
 
 

@@ -67,10 +67,10 @@ class Stage:
         self.versions[contract.name] = self.store.version(contract)
         return self.store.read(contract, self.as_of_date if contract.mode == "dated" else None)
 
-    def read_before(self, contract: TableContract) -> DataFrame:
-        """Open a declared dated table at the newest date before the stage's; empty where there is none."""
+    def read_before(self, contract: TableContract, *, days: int = 1) -> DataFrame:
+        """Open a declared dated table at the newest date at least so many days before; empty where there is none."""
         self._declared(contract, self.pipeline.reads + self.pipeline.writes, "read")
-        return self.store.read_before(contract, self.as_of_date)
+        return self.store.read_before(contract, self.as_of_date, days=days)
 
     def has(self, contract: TableContract) -> bool:
         """Whether a declared table holds any rows (at the as_of_date)."""

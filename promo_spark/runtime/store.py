@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import delta.exceptions.captured  # noqa: F401  (makes Delta's own errors arrive as Python exceptions)
 from delta.tables import DeltaTable
@@ -103,9 +103,9 @@ class Store:
         frame = stored.select(*contract.column_names)
         return frame if as_of_date is None else frame.where(F.col(AS_OF_DATE) == F.lit(as_of_date))
 
-    def read_before(self, contract: TableContract, as_of_date: date) -> DataFrame:
-        """The rows of the newest date before a date; empty where there is none."""
-        earlier = self.read(contract).where(F.col(AS_OF_DATE) < F.lit(as_of_date))
+    def read_before(self, contract: TableContract, as_of_date: date, *, days: int = 1) -> DataFrame:
+        """The rows of the newest date at least so many days before a date; empty where there is none."""
+        earlier = self.read(contract).where(F.col(AS_OF_DATE) <= F.lit(as_of_date - timedelta(days=days)))
         newest = earlier.agg(F.max(AS_OF_DATE)).collect()[0][0]
         return earlier.where(F.col(AS_OF_DATE) == F.lit(newest))
 

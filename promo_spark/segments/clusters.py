@@ -1,11 +1,18 @@
-"""K-means over all customers, from centres found on a sample."""
+"""Clusters found on a sample, carried over to all customers.
+
+Spark's own BisectingKMeans, GaussianMixture and KMeans draw their starts, and add up doubles, partition by partition:
+the same customers laid out in another way get other segments. Here clusters are found on a sample that only the
+customers decide, each customer is placed on its own, and what is summed over all is summed in decimals.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from pyspark.ml import Estimator, Model
 from pyspark.ml.functions import vector_to_array
 from pyspark.ml.param import Param, Params, TypeConverters
@@ -14,17 +21,34 @@ from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import arrow_udf
+
+from promo_spark.kernels.clustering import Clusters
 
 SEGMENT, DISTANCE = "segment_id", "distance"
 _MOVED = 1e-4
 _PLACES = 9
 # Sums of decimals do not depend on the order of the rows.
 _EXACT = "decimal(28,10)"
+# Its types demand the kind of function, at which it warns: it reads that from the function's own hints.
+_arrow_udf: Callable[..., Callable[..., Expression]] = arrow_udf
 
-Points = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
 
 
-def draw_sample(points: DataFrame, *, features: str, size: int, seed: int) -> Points:
+class Sample(NamedTuple):
+    """Customers on the driver.
+
+    Attributes:
+        points: Shape (customers, dimensions).
+        beside: Numbers known of them besides, shape (customers, names).
+    """
+
+    points: Floats
+    beside: Floats
+
+
+def draw_sample(points: DataFrame, *, features: str, size: int, seed: int, beside: Sequence[str] = ()) -> Sample:
     """Bring the customers with the lowest hashes to the driver, ordered by their values.
 
     Values and not ids decide the order, because every installation's key gives its customers other ids, and
@@ -35,116 +59,135 @@ def draw_sample(points: DataFrame, *, features: str, size: int, seed: int) -> Po
         features: Column of the vector.
         size: Most customers to bring.
         seed: Another seed draws others.
+        beside: Columns of numbers to bring along.
 
     Returns:
-        Vectors, shape (customers, dimensions): the same for any layout of the rows.
+        The same for any layout of the rows.
     """
+    numbers = F.array(*[F.col(name).cast("double") for name in beside]).cast("array<double>")
     drawn = (
         points.orderBy(F.xxhash64("customer_id", F.lit(seed)), "customer_id")
         .limit(size)
-        .select(vector_to_array(F.col(features)).alias("point"))
+        .select(vector_to_array(F.col(features)).alias("point"), numbers.alias("beside"))
         .collect()
     )
-    vectors = sorted(tuple(row["point"]) for row in drawn)
-    return np.array(vectors, dtype=np.float64).reshape(len(drawn), -1)
+    if not drawn:
+        return Sample(np.empty((0, 0)), np.empty((0, len(beside))))
+    rows = sorted((tuple(row["point"]), tuple(row["beside"])) for row in drawn)
+    return Sample(*(np.array(part, dtype=np.float64).reshape(len(rows), -1) for part in zip(*rows, strict=True)))
 
 
-class SegmentKMeansModel(Model, HasFeaturesCol, DefaultParamsReadable["SegmentKMeansModel"], DefaultParamsWritable):
-    """Puts each customer into the segment with the nearest centre: ``segment_id`` and ``distance``.
+class _HasClusters(HasFeaturesCol):
+    """Clusters as Params, which Spark's own persistence keeps as JSON."""
 
-    Segments are numbered in the order of the centres; a tie goes to the lower number.
+    centres = Param(Params._dummy(), "centres", "centre of each component", TypeConverters.toListListFloat)
+    owners = Param(Params._dummy(), "owners", "segment of each component", TypeConverters.toListInt)
+    offsets = Param(Params._dummy(), "offsets", "cost of each component at its centre", TypeConverters.toListFloat)
+    precisions = Param(
+        Params._dummy(), "precisions", "precision matrix of each component, row by row", TypeConverters.toListListFloat
+    )
+
+    def _set_clusters(self, clusters: Clusters | None, features: str) -> None:
+        self._set(featuresCol=features)
+        if clusters is not None:
+            self._set(
+                centres=clusters.centres.tolist(),
+                owners=clusters.owners.tolist(),
+                offsets=clusters.offsets.tolist(),
+                precisions=[precision.ravel().tolist() for precision in clusters.precisions],
+            )
+
+    def clusters(self) -> Clusters:
+        """Where the segments lie."""
+        centres = np.array(self.getOrDefault(self.centres), dtype=np.float64)
+        centres = centres.reshape(len(centres), -1)
+        rows = self.getOrDefault(self.precisions)
+        precisions = np.array(rows, dtype=np.float64).reshape(len(rows), centres.shape[1], centres.shape[1])
+        owners = np.array(self.getOrDefault(self.owners), dtype=np.int64)
+        return Clusters(centres, owners, np.array(self.getOrDefault(self.offsets)), precisions)
+
+
+class SegmentModel(Model, _HasClusters, DefaultParamsReadable["SegmentModel"], DefaultParamsWritable):
+    """Puts each customer into the segment that costs it least: ``segment_id`` and ``distance``.
+
+    The distance is Euclidean, to the centre of the component that was chosen.
     """
 
-    centres = Param(Params._dummy(), "centres", "centre of each segment", TypeConverters.toListListFloat)
-
-    def __init__(self, centres: Sequence[Sequence[float]] = (), features: str = "features") -> None:
+    def __init__(self, clusters: Clusters | None = None, features: str = "features") -> None:
         super().__init__()
-        self._set(featuresCol=features, centres=[list(centre) for centre in centres])
-
-    def cluster_centres(self) -> Points:
-        """Centres, shape (segments, dimensions)."""
-        centres = self.getOrDefault(self.centres)
-        return np.array(centres, dtype=np.float64).reshape(len(centres), -1)
+        self._set_clusters(clusters, features)
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
-        squares = _squared_distances(vector_to_array(F.col(self.getFeaturesCol())), self.cluster_centres())
-        nearest = F.array_position("_squares", F.array_min("_squares")) - 1
-        return (
-            dataset.withColumn("_squares", squares)
-            .withColumns({SEGMENT: nearest.cast("int"), DISTANCE: F.sqrt(F.array_min("_squares"))})
-            .drop("_squares")
-        )
+        clusters = self.clusters()
+
+        def place(points: pa.Array) -> pa.Array:
+            values = points.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+            labels, distances = clusters.place(values.reshape(len(points), clusters.centres.shape[1]))
+            columns = [pa.array(labels.astype(np.int32)), pa.array(distances)]
+            return pa.StructArray.from_arrays(columns, names=[SEGMENT, DISTANCE])
+
+        told = f"{SEGMENT} int, {DISTANCE} double"
+        placed = _arrow_udf(place, told)(vector_to_array(F.col(self.getFeaturesCol())))
+        names = {name: F.col("_placed")[name] for name in (SEGMENT, DISTANCE)}
+        return dataset.withColumn("_placed", placed).withColumns(names).drop("_placed")
 
 
-class SegmentKMeans(
-    Estimator[SegmentKMeansModel],
-    HasFeaturesCol,
+class SegmentClustering(
+    Estimator[SegmentModel],
+    _HasClusters,
     HasMaxIter,
-    DefaultParamsReadable["SegmentKMeans"],
+    DefaultParamsReadable["SegmentClustering"],
     DefaultParamsWritable,
 ):
-    """Lloyd's iterations (1982) over all customers, from given centres, then numbered by value.
+    """Numbers the clusters by their customers' value, after Lloyd's iterations (1982) over all customers.
 
-    ``pyspark.ml.clustering.KMeans`` takes no starting centres and makes one start from its own, and where clusters
-    overlap different starts end far apart. Here the best of many starts on a sample is carried on. Sums are of
-    decimals, so that the result does not depend on how customers are spread over partitions. Each
-    iteration is one pass that returns one row per cluster.
+    Iterations are for clusters of one centre each, those of k-means. ``pyspark.ml.clustering.KMeans`` takes
+    no starting centres and makes one start from its own, and where clusters overlap different starts end far
+    apart. Here the best of many starts on a sample is carried on. Each iteration is one pass that returns one row
+    per cluster.
     """
 
-    centres = Param(Params._dummy(), "centres", "centres to start from", TypeConverters.toListListFloat)
     valueCol = Param(Params._dummy(), "valueCol", "segments are numbered by its mean", TypeConverters.toString)  # noqa: N815
 
     def __init__(
         self,
-        centres: Sequence[Sequence[float]] = (),
+        clusters: Clusters | None = None,
         value: str = "weekly_spend_amount",
         features: str = "features",
-        iterations: int = 30,
+        iterations: int = 0,
     ) -> None:
         super().__init__()
-        self._set(
-            featuresCol=features, centres=[list(map(float, c)) for c in centres], valueCol=value, maxIter=iterations
-        )
+        self._set_clusters(clusters, features)
+        self._set(valueCol=value, maxIter=iterations)
 
-    def _fit(self, dataset: DataFrame) -> SegmentKMeansModel:
-        given = self.getOrDefault(self.centres)
-        centres = np.array(given, dtype=np.float64).reshape(len(given), -1).round(_PLACES)
-        values = np.zeros(len(centres))
-        for _ in range(max(1, self.getMaxIter())):
-            moved, values = self._step(dataset, centres)
-            shift = float(np.abs(moved - centres).max(initial=0.0))
-            centres = moved
+    def _fit(self, dataset: DataFrame) -> SegmentModel:
+        clusters = self.clusters()
+        if self.getMaxIter() and (len(clusters.precisions) or len(clusters.owners) > clusters.count):
+            raise ValueError("Lloyd's iterations move clusters of one centre each")
+        means, values = self._means(dataset, clusters)
+        for _ in range(self.getMaxIter()):
+            moved = Clusters.around(means.round(_PLACES))
+            shift = float(np.abs(moved.centres - clusters.centres).max(initial=0.0))
+            clusters = moved
             if shift < _MOVED:
                 break
-        order = sorted(range(len(centres)), key=lambda place: (-values[place], *centres[place]))
-        return SegmentKMeansModel(centres=[centres[place].tolist() for place in order], features=self.getFeaturesCol())
+            means, values = self._means(dataset, clusters)
+        order = sorted(range(clusters.count), key=lambda cluster: (-values[cluster], *clusters.middles()[cluster]))
+        return SegmentModel(clusters.renumbered(order), self.getFeaturesCol())
 
-    def _step(self, dataset: DataFrame, centres: Points) -> tuple[Points, Points]:
-        """Means of the customers nearest to each centre, and of their value; an empty cluster stays where it is."""
-        placed = SegmentKMeansModel(centres=centres.tolist(), features=self.getFeaturesCol()).transform(dataset)
+    def _means(self, dataset: DataFrame, clusters: Clusters) -> tuple[Floats, Floats]:
+        """Means of each cluster's customers, and of their value; an empty cluster stays where it is."""
+        means, values = clusters.middles(), np.full(clusters.count, -np.inf)
         point = vector_to_array(F.col(self.getFeaturesCol()))
         value = F.col(self.getOrDefault(self.valueCol)).cast("double")
-        sums = [_exact_sum(point[place]).alias(f"sum{place}") for place in range(centres.shape[1])]
+        sums = [_exact_sum(point[place]).alias(f"sum{place}") for place in range(means.shape[1])]
+        placed = SegmentModel(clusters, self.getFeaturesCol()).transform(dataset)
         rows = placed.groupBy(SEGMENT).agg(F.count("*").alias("customers"), _exact_sum(value).alias("value"), *sums)
-        moved, values = centres.copy(), np.full(len(centres), -np.inf)
         for row in rows.collect():
             cluster, size = row[SEGMENT], row["customers"]
             values[cluster] = (row["value"] or 0.0) / size
-            moved[cluster] = [row[f"sum{place}"] / size for place in range(centres.shape[1])]
-        return moved.round(_PLACES), values
-
-
-def _squared_distances(point: Expression, centres: Points) -> Expression:
-    rows = F.array(*[F.array(*[F.lit(float(x)) for x in centre]).cast("array<double>") for centre in centres])
-    return F.transform(rows, lambda centre: F.aggregate(F.zip_with(point, centre, _squared_gap), F.lit(0.0), _plus))
-
-
-def _squared_gap(one: Expression, other: Expression) -> Expression:
-    return (one - other) * (one - other)
-
-
-def _plus(one: Expression, other: Expression) -> Expression:
-    return one + other
+            means[cluster] = [row[f"sum{place}"] / size for place in range(means.shape[1])]
+        return means, values
 
 
 def _exact_sum(value: Expression) -> Expression:

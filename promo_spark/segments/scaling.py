@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from pyspark.ml import Estimator, Model
@@ -19,7 +20,8 @@ from promo_spark.contracts.features import CUSTOMER_FEATURES
 FEATURES = "features"
 # Beyond four standard deviations a customer is as extreme as can be: further out it would be a cluster of its own.
 _LIMIT_SD = 4.0
-_CONSTANT_SD = 1e-6
+# Squares are summed to ten places: what they leave of a constant is near 1e-5.
+_CONSTANT_SD = 1e-4
 _SKEWED_ENDINGS = ("_amount", "_count", "_days")
 # Sums of decimals do not depend on the order of the rows.
 _EXACT = "decimal(28,10)"
@@ -36,8 +38,12 @@ def numeric_columns(wanted: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, 
 
 
 def _shaped(name: str) -> Expression:
-    """Log of amounts, counts and days, whose right tails are long; what is below zero counts as zero."""
-    value = F.col(name).cast("double")
+    """Log of amounts, counts and days, whose right tails are long; what is below zero counts as zero.
+
+    What is not finite is not known: Spark takes NaN for the largest number.
+    """
+    number = F.col(name).cast("double")
+    value = F.when(F.abs(number) < math.inf, number)
     if not name.endswith(_SKEWED_ENDINGS):
         return value
     return F.when(value.isNotNull(), F.log1p(F.greatest(value, F.lit(0.0))))

@@ -1,50 +1,56 @@
-"""How many segments: separation and stability on a bounded sample of customers.
+"""Which segments: methods and numbers of clusters, compared on a bounded sample of customers.
 
-The numbers of clusters are compared on the driver, on at most ``SAMPLE_SIZE`` customers by hash: some dozens of
-k-means fits with restarts there take a second at any number of customers, and restarts are what makes
-the fits agree with one another.
+They are compared on the driver, on at most ``SAMPLE_SIZE`` customers by hash: some dozens of fits with restarts
+there take seconds at any number of customers, and restarts are what makes the fits agree with one another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 from threadpoolctl import threadpool_limits
 
 from promo_spark.contracts.settings import SegmentSettings
+from promo_spark.kernels.clustering import FINDS_THE_NUMBER, Clusters, fit_clusters
+from promo_spark.kernels.variance_explained import Explained, variance_explained
+from promo_spark.segments.clusters import Sample
 
 SAMPLE_SIZE = 5_000
-STABLE_ENOUGH = 0.6
-_RESTARTS = 10
 _SILHOUETTE_PLACES = 6
 
-Points = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trial:
-    """One number of clusters tried.
+    """One method with one number of clusters.
 
     Attributes:
-        cluster_count: Clusters.
-        centres: Their centres, shape (clusters, dimensions).
+        method: How the clusters were found.
+        clusters: Where they lie.
         silhouette: Mean silhouette, squared Euclidean (Rousseeuw 1987), -1 to 1; NULL for one cluster.
         agreements: Adjusted Rand index (Hubert and Arabie 1985) between the fit on all and each fit on
             a resample, both applied to all.
         smallest_rate: Share of customers in the smallest cluster.
+        later: What the same fit at an earlier date explains of what customers did after it; NULL without one.
     """
 
-    cluster_count: int
-    centres: Points
+    method: str
+    clusters: Clusters
     silhouette: float | None
     agreements: tuple[float, ...]
     smallest_rate: float
+    later: Explained | None = None
+
+    @property
+    def cluster_count(self) -> int:
+        """Clusters."""
+        return self.clusters.count
 
     @property
     def stability(self) -> float | None:
@@ -57,8 +63,8 @@ class Trial:
         return pstdev(self.agreements) if self.agreements else None
 
 
-def try_cluster_counts(sample: Points, *, settings: SegmentSettings, seed: int) -> tuple[Trial, ...]:
-    """Fit every number of clusters on the sample and on resamples of it.
+def try_clusters(sample: Floats, *, earlier: Sample | None, settings: SegmentSettings, seed: int) -> tuple[Trial, ...]:
+    """Fit every method and number of clusters on the sample, on resamples of it, and at an earlier date.
 
     Too few customers are one segment: fewer than two per cluster of the smallest number wanted, or all
     alike. Numbers above the number of different customers are left out; where that leaves none, the
@@ -66,82 +72,61 @@ def try_cluster_counts(sample: Points, *, settings: SegmentSettings, seed: int) 
 
     Args:
         sample: Vectors of customers in a settled order, shape (customers, dimensions).
-        settings: Numbers of clusters, resamples and their share.
+        earlier: Vectors of customers at an earlier date, and beside them what they did after it.
+        settings: Methods, numbers of clusters, resamples and their share.
         seed: Seed of every draw.
 
     Returns:
-        Trials by number of clusters, at least one.
+        Trials by method and number of clusters found, at least one.
     """
     wanted = sorted({count for count in settings.cluster_counts if count > 1})
-    different = len(np.unique(sample.round(9), axis=0))
-    most = min(different, len(sample) // 2)
+    most = _most_clusters(sample)
     if not wanted or len(sample) < 2 * wanted[0] or most < 2:  # noqa: PLR2004  (two groups are the fewest)
-        return (Trial(1, sample.mean(axis=0, keepdims=True), None, (), 1.0),)
+        alone = Clusters.around(sample.mean(axis=0, keepdims=True))
+        return (Trial(settings.methods[0], alone, None, (), 1.0),)
     counts = [count for count in wanted if count <= most] or [most]
+    found: dict[tuple[str, int], Trial] = {}
     with threadpool_limits(limits=1):
-        return tuple(_try(sample, count, settings, seed) for count in counts)
+        for method in settings.methods:
+            for count in counts[-1:] if method == FINDS_THE_NUMBER else counts:
+                trial = _try(method, count, sample=sample, earlier=earlier, settings=settings, seed=seed)
+                found.setdefault((method, trial.cluster_count), trial)
+    return tuple(found.values())
 
 
-def choose_trial(trials: Sequence[Trial], smallest_rate: float) -> tuple[Trial, Mapping[int, str]]:
-    """Choose the best separated among the stable ones; where none is stable, the most stable.
-
-    Numbers with a cluster below ``smallest_rate`` are set aside first, unless all are. Equals go to
-    fewer clusters.
-
-    Returns:
-        The choice, and the reason for or against each number of clusters.
-    """
-    if len(trials) == 1:
-        count = trials[0].cluster_count
-        why = (
-            "too few different customers to tell segments apart"
-            if count == 1
-            else "the only number that could be tried"
-        )
-        return trials[0], {count: why}
-    large = [trial for trial in trials if trial.smallest_rate >= smallest_rate] or list(trials)
-    stable = [trial for trial in large if (trial.stability or 0.0) >= STABLE_ENOUGH]
-    if stable:
-        chosen = max(stable, key=lambda trial: (trial.silhouette or 0.0, -trial.cluster_count))
-        why = f"best silhouette among those with a stability of at least {STABLE_ENOUGH}"
-    else:
-        chosen = max(large, key=lambda trial: (trial.stability or 0.0, -trial.cluster_count))
-        why = f"most stable; none reaches {STABLE_ENOUGH}"
-    reasons = {trial.cluster_count: _against(trial, large, stable) for trial in trials}
-    return chosen, {**reasons, chosen.cluster_count: why}
+def _most_clusters(points: Floats) -> int:
+    return min(len(np.unique(points.round(9), axis=0)), len(points) // 2)
 
 
-def _against(trial: Trial, large: Sequence[Trial], stable: Sequence[Trial]) -> str:
-    if trial not in large:
-        return f"its smallest cluster holds {trial.smallest_rate:.1%} of customers"
-    if stable and trial not in stable:
-        return f"stability {trial.stability:.2f} is below {STABLE_ENOUGH}"
-    return "lower silhouette" if stable else "less stable"
+def _try(
+    method: str, count: int, *, sample: Floats, earlier: Sample | None, settings: SegmentSettings, seed: int
+) -> Trial:
+    def fitted(points: Floats, start: int) -> Clusters:
+        return fit_clusters(method, points, count, least_rate=settings.smallest_rate, seed=start)
 
-
-def _try(sample: Points, count: int, settings: SegmentSettings, seed: int) -> Trial:
-    model = _fitted(sample, count, settings, seed)
-    labels = model.labels_
+    clusters = fitted(sample, seed)
+    labels = clusters.place(sample)[0]
     agreements = []
     for resample in range(settings.resamples):
-        draws = np.random.default_rng([seed, resample]).random(len(sample))
-        # The lowest draws: exactly the share asked for, and never fewer customers than clusters.
-        size = max(count, round(settings.resample_rate * len(sample)))
-        drawn = sample[np.sort(np.argsort(draws, kind="stable")[:size])]
-        other = _fitted(drawn, count, settings, seed + 1 + resample).predict(sample)
+        drawn = _resampled(sample, count, settings.resample_rate, [seed, resample])
+        other = fitted(drawn, seed + 1 + resample).place(sample)[0]
         agreements.append(float(adjusted_rand_score(labels, other)))
-    sizes = np.bincount(labels, minlength=count)
-    silhouette = float(silhouette_score(sample, labels, metric="sqeuclidean"))
+    explained = None
+    if earlier is not None and count <= _most_clusters(earlier.points):
+        explained = variance_explained(fitted(earlier.points, seed).place(earlier.points)[0], earlier.beside)
+    silhouette = float(silhouette_score(sample, labels, metric="sqeuclidean")) if clusters.count > 1 else None
     return Trial(
-        count,
-        model.cluster_centers_,
-        round(silhouette, _SILHOUETTE_PLACES),
-        tuple(agreements),
-        float(sizes.min() / sizes.sum()),
+        method,
+        clusters,
+        None if silhouette is None else round(silhouette, _SILHOUETTE_PLACES),
+        tuple(agreements) if clusters.count > 1 else (),
+        float(np.bincount(labels).min() / len(labels)),
+        explained,
     )
 
 
-def _fitted(points: Points, count: int, settings: SegmentSettings, seed: int) -> KMeans:
-    return KMeans(
-        n_clusters=count, n_init=_RESTARTS, max_iter=10 * settings.max_iterations, random_state=seed % 2**32
-    ).fit(points)
+def _resampled(sample: Floats, count: int, rate: float, seed: Sequence[int]) -> Floats:
+    """The customers with the lowest draws: exactly the share asked for, and never fewer than clusters."""
+    draws = np.random.default_rng(seed).random(len(sample))
+    size = max(count, round(rate * len(sample)))
+    return sample[np.sort(np.argsort(draws, kind="stable")[:size])]

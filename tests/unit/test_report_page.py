@@ -124,7 +124,14 @@ def evidence() -> Evidence:
         "actual_amount": 10.0,
         "predicted_amount": 9.0,
     }
-    quality = {"cluster_count": 4, "silhouette": 0.3, "stability_ari": 0.8, "stability_ari_sd": 0.1, "is_chosen": True}
+    quality = {
+        "method": "k_means",
+        "cluster_count": 4,
+        "silhouette": 0.3,
+        "stability_ari": 0.8,
+        "stability_ari_sd": 0.1,
+        "is_chosen": True,
+    }
     weeks = {"week_start_date": DAY, "depth_rate": 0.1, "display_rate": 0.2, "mailer_rate": 0.3}
     backtest = {
         "subject": "recommend_all",

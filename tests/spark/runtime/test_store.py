@@ -50,6 +50,10 @@ def test_the_newest_date_before_is_found(store: Store, make_rows: MakeRows) -> N
         store.write(AFFINITY, affinity(make_rows, f"on {day}", day=day), as_of_date=day)
     assert [row.customer_id for row in store.read_before(AFFINITY, NEXT_DAY).collect()] == [f"on {DAY}"]
     assert store.read_before(AFFINITY, date(2017, 9, 4)).isEmpty()
+    apart = (NEXT_DAY - DAY).days
+    for days, found in ((apart, DAY), (apart + 1, date(2017, 9, 4))):
+        (row,) = store.read_before(AFFINITY, NEXT_DAY, days=days).collect()
+        assert row.customer_id == f"on {found}"
 
 
 def test_rows_that_break_a_check_are_kept_with_the_reason(store: Store, make_rows: MakeRows) -> None:

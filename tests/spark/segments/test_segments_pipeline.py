@@ -27,6 +27,7 @@ from promo_spark.contracts.settings import SegmentSettings
 from promo_spark.contracts.silver import ORDER_LINES
 from promo_spark.contracts.table import TableContract
 from promo_spark.errors import SettingsError
+from promo_spark.kernels.clustering import METHODS
 from promo_spark.pipelines import segments
 from promo_spark.pipelines.segments_migration import tell_migration
 from promo_spark.runtime import Stage
@@ -47,6 +48,7 @@ class StageInMemory:
         self.settings = SimpleNamespace(segments=settings, seed=7)
         self.tables = tables
         self.before: dict[str, DataFrame] = {}
+        self.asked_before: dict[str, int] = {}
         self.limitations: list[str] = []
         self.figures: dict[str, float] = {}
         self.models: dict[str, PipelineModel] = {}
@@ -54,7 +56,8 @@ class StageInMemory:
     def read(self, contract: TableContract) -> DataFrame:
         return self.tables[contract.name]
 
-    def read_before(self, contract: TableContract) -> DataFrame:
+    def read_before(self, contract: TableContract, *, days: int = 1) -> DataFrame:
+        self.asked_before[contract.name] = days
         return self.before.get(contract.name, self.spark.createDataFrame([], contract.schema()))
 
     def write(self, contract: TableContract, frame: DataFrame) -> None:
@@ -87,7 +90,9 @@ def run(
     make_rows: MakeRows,
     rows: list[dict[str, Any]],
     settings: SegmentSettings = SETTINGS,
+    *,
     lines: Sequence[dict[str, Any]] = (),
+    earlier: Sequence[dict[str, Any]] = (),
 ) -> StageInMemory:
     usual = {
         "as_of_date": DAY,
@@ -96,30 +101,37 @@ def run(
         "order_gap_days": 7.0,
         "spend_91d_amount": Decimal(10),
     }
-    customers = [{"customer_id": f"c{place:03d}", **usual, **row} for place, row in enumerate(rows)]
+    customers, before = (
+        [{"customer_id": f"c{place:03d}", **usual, **row} for place, row in enumerate(given)]
+        for given in (rows, earlier)
+    )
     tables = {
         CUSTOMER_FEATURES.name: make_rows(CUSTOMER_FEATURES, customers).repartition(3),
         AFFINITY.name: make_rows(AFFINITY, []),
         ORDER_LINES.name: make_rows(ORDER_LINES, lines),
     }
     stage = StageInMemory(spark, tables, settings)
+    stage.before[CUSTOMER_FEATURES.name] = make_rows(CUSTOMER_FEATURES, before)
     segments.run(cast("Stage", stage))
     return stage
 
 
-def test_three_kinds_of_customers_are_found_and_named(spark: SparkSession, make_rows: MakeRows) -> None:
-    rng = np.random.default_rng(1)
-    kinds = [(200.0, 0.05, 0.2), (40.0, 0.45, 0.2), (10.0, 0.05, 0.9)]
-    rows = [
+def three_kinds(seed: int) -> list[dict[str, Any]]:
+    """Twenty who spend much, twenty who buy what is discounted, twenty who come at weekends."""
+    rng = np.random.default_rng(seed)
+    return [
         {
             "weekly_spend_amount": float(spend * rng.lognormal(0, 0.1)),
             "discount_depth_rate": float(depth + rng.normal(0, 0.02)),
             "weekend_order_rate": float(weekend + rng.normal(0, 0.02)),
         }
-        for spend, depth, weekend in kinds
+        for spend, depth, weekend in [(200.0, 0.05, 0.2), (40.0, 0.45, 0.2), (10.0, 0.05, 0.9)]
         for _ in range(20)
     ]
-    stage = run(spark, make_rows, rows)
+
+
+def test_three_kinds_of_customers_are_found_and_named(spark: SparkSession, make_rows: MakeRows) -> None:
+    stage = run(spark, make_rows, three_kinds(1))
     placed = [row["segment_id"] for row in stage.rows(SEGMENT_CUSTOMERS)]
     assert placed == [0] * 20 + [1] * 20 + [2] * 20
     quality = stage.rows(SEGMENT_QUALITY)
@@ -137,7 +149,65 @@ def test_three_kinds_of_customers_are_found_and_named(spark: SparkSession, make_
         "none.",
     ]
     assert stage.figures["segment_count"] == 3
+    assert stage.figures["k_means_3_silhouette"] == stage.figures["silhouette"]
+    assert {row["later_explained_rate"] for row in quality} == {None}
     assert "customer_segments" in stage.models
+
+
+def test_methods_are_judged_by_what_came_after_an_earlier_date(spark: SparkSession, make_rows: MakeRows) -> None:
+    """Everyone is of the same kind at the earlier date, and the kinds then shop 10, 5 and 1 times."""
+    earlier = [{**row, "as_of_date": DAY - timedelta(days=40)} for row in three_kinds(2)]
+    lines = [
+        {
+            "basket_id": f"{customer}-{day}",
+            "line_id": "1",
+            "customer_id": f"c{customer:03d}",
+            "order_date": DAY - timedelta(days=40 - day),
+            "sales_amount": Decimal(3),
+            "is_return": False,
+        }
+        for customer in range(60)
+        for day in range((10, 5, 1)[customer // 20])
+    ]
+    settings = SETTINGS.model_copy(update={"cluster_counts": (3,), "methods": tuple(METHODS), "smallest_rate": 0.2})
+    stage = run(spark, make_rows, three_kinds(1), settings, lines=lines, earlier=earlier)
+    quality = {row["method"]: row for row in stage.rows(SEGMENT_QUALITY)}
+    assert {(method, row["cluster_count"]) for method, row in quality.items()} == {(method, 3) for method in METHODS}
+    assert [row["later_explained_rate"] for row in quality.values()] == [1.0] * 4
+    assert [row["later_explained_se"] for row in quality.values()] == [0.0] * 4
+    # None is better than the first listed.
+    assert [method for method, row in quality.items() if row["is_chosen"]] == ["k_means"]
+    assert stage.asked_before[CUSTOMER_FEATURES.name] == 28
+    assert stage.figures["hdbscan_3_later_explained_rate"] == stage.figures["later_explained_rate"] == 1.0
+    assert [row["segment_id"] for row in stage.rows(SEGMENT_CUSTOMERS)] == [0] * 20 + [1] * 20 + [2] * 20
+    assert not any("silhouette alone" in text for text in stage.limitations)
+
+
+def test_dense_groups_label_everybody_in_a_reduced_space(spark: SparkSession, make_rows: MakeRows) -> None:
+    odd = {"weekly_spend_amount": 9_000.0, "discount_depth_rate": 0.9, "weekend_order_rate": 0.5}
+    changed = {"methods": ("hdbscan", "gaussian_mixture"), "reduction": "pca", "components": 2}
+    stage = run(spark, make_rows, [*three_kinds(1), odd], SETTINGS.model_copy(update=changed))
+    assert any("compared by silhouette alone" in text for text in stage.limitations)
+    (chosen,) = [row for row in stage.rows(SEGMENT_QUALITY) if row["is_chosen"]]
+    assert (chosen["method"], chosen["cluster_count"]) == ("hdbscan", 3)
+    assert chosen["noise_rate"] == pytest.approx(1 / 61)
+    placed = stage.rows(SEGMENT_CUSTOMERS)
+    # The one who is like nobody has a segment too, and is the furthest from its core.
+    assert [row["segment_id"] for row in placed[:60]] == [0] * 20 + [1] * 20 + [2] * 20
+    assert [row["customer_id"] for row in placed if row["distance"] > 1] == ["c060"]
+    assert len(stage.models["customer_segments"].stages) == 3
+
+
+def test_no_dense_group_is_one_segment(spark: SparkSession, make_rows: MakeRows) -> None:
+    rng = np.random.default_rng(5)
+    rows = [dict(zip(SETTINGS.columns, map(float, rng.random(3)), strict=True)) for _ in range(15)]
+    changed = {"methods": ("hdbscan",), "reduction": "lda"}
+    stage = run(spark, make_rows, rows, SETTINGS.model_copy(update=changed))
+    assert any("formed without lda" in text for text in stage.limitations)  # all are of one tier
+    assert {row["segment_id"] for row in stage.rows(SEGMENT_CUSTOMERS)} == {0}
+    (quality,) = stage.rows(SEGMENT_QUALITY)
+    assert (quality["cluster_count"], quality["noise_rate"], quality["is_chosen"]) == (1, 1.0, True)
+    assert any("too few or too alike for 2 segments: 1 instead" in text for text in stage.limitations)
 
 
 def test_columns_nobody_has_are_left_out_and_said(spark: SparkSession, make_rows: MakeRows) -> None:
@@ -198,7 +268,7 @@ def test_churn_and_spend_are_predicted_for_everybody(spark: SparkSession, make_r
     settings = SETTINGS.model_copy(
         update={"horizon_days": 28, "churn_models": ("logistic", "tree"), "spend_models": ("linear", "tree")}
     )
-    stage = run(spark, make_rows, rows, settings, lines)
+    stage = run(spark, make_rows, rows, settings, lines=lines)
     told = stage.rows(SEGMENT_BEHAVIOUR)
     assert [row["customer_id"] for row in told] == [f"c{place:03d}" for place in range(90)]
     churn = np.array([row["churn_prob"] for row in told])

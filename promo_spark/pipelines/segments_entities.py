@@ -40,7 +40,7 @@ def _cluster(stage: Stage, kind: Kind, entities: DataFrame, contract: TableContr
     if dropped:
         stage.limitation(f"{kind.name} are clustered without {', '.join(dropped)}: unknown or the same for all.")
     if len(fit.found.centres) == 1:
-        stage.limitation(f"{fit.sampled} {kind.name}, too few or too alike for clusters.")
+        stage.limitation(f"{kind.name} are too few ({fit.sampled}) or too alike for clusters.")
     stage.write(contract, place_entities(entities=entities, model=fit.model, contract=contract))
     told = {"count": len(fit.found.centres), "silhouette": fit.found.silhouette, "stability_ari": fit.found.stability}
     stage.metrics({f"{kind.name}_cluster_{name}": value for name, value in told.items() if value is not None})

@@ -136,8 +136,13 @@ BEHAVIOUR_QUALITY = TableContract(
         _AS_OF,
         Column("customer_count", T.LongType(), "Customers it was judged on", unit="count", required=True),
         Column("auc", T.DoubleType(), "Chance that who left was scored above who stayed", unit="0 to 1"),
-        Column("log_loss", T.DoubleType(), "Mean negative log-likelihood once calibrated", unit="nats"),
-        Column("absolute_error_amount", T.DoubleType(), "Mean absolute error of the median", unit="currency"),
+        Column("log_loss", T.DoubleType(), "Mean negative log-likelihood, once calibrated but for bg_nbd", unit="nats"),
+        Column(
+            "absolute_error_amount",
+            T.DoubleType(),
+            "Mean absolute error of the median; for bg_nbd of the mean",
+            unit="currency",
+        ),
         Column("is_chosen", T.BooleanType(), "The one used", required=True),
     ),
 )

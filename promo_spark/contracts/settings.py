@@ -105,9 +105,9 @@ class SegmentSettings(Frozen):
     )
     product_cluster_counts: tuple[int, ...] = (3, 4, 5, 6, 7, 8)
     promotion_cluster_counts: tuple[int, ...] = (2, 3, 4)
-    lifetime_days: int = Field(default=364, ge=7, description="How far ahead lifetime value looks")
+    lifetime_days: int = Field(default=364, ge=7, le=1092, description="How far ahead lifetime value looks")
     discount_rate: float = Field(
-        default=0.0, ge=0, description="By how much less of a lifetime value counts what comes a year later"
+        default=0.0, ge=0, description="Of lifetime value: what comes a year later counts 1 / (1 + rate)"
     )
 
 
@@ -233,7 +233,7 @@ class Settings(Frozen):
 
     as_of_date: date
     currency: str = Field(default="USD", pattern="^[A-Z]{3}$")
-    seed: int = 20171030
+    seed: int = Field(default=20171030, ge=0)
     source: SourceSettings
     places: Places = Places()
     tracking: Tracking = Tracking()

@@ -20,7 +20,7 @@ Ints = npt.NDArray[np.int64]
 _BOUNDS = np.array([[-7.0, 9.0], [-9.0, 14.0], [-14.0, 7.0], [-7.0, 14.0]])
 _LEAVING_STARTS = (-4.0, -1.0)
 _SPREAD_STARTS = (0.0, 4.0)
-_NODES = 16
+_NODES = 96
 _LEAST_CHANCE = 1e-12
 
 

@@ -57,7 +57,7 @@ def value_lifetimes(
         age: Days from the first purchase to now, same shape.
         spend: Amount of all purchases, the first among them, same shape, currency.
         horizon: Days looked ahead.
-        discount_rate: By how much less an amount counts that comes a year later; the purchases of each 28 days count
+        discount_rate: An amount that comes a year later counts 1 / (1 + rate); the purchases of each 28 days count
             as if made in their middle.
 
     Returns:

@@ -38,10 +38,10 @@ def discriminant_axes(points: Floats, labels: Ints, count: int) -> Floats:
 
     Returns:
         Columns in which the spread within labels is 1, the best first, each with its largest loading positive,
-        shape (dimensions, at most count); none where there is one label, or as many as points.
+        shape (dimensions, at most count); none where there is one label, or as many as points, or nothing varies.
     """
     different = len(np.unique(labels))
-    if not 1 < different < len(points):
+    if not 1 < different < len(points) or not np.ptp(points, axis=0).any():
         return np.empty((points.shape[1], 0))
     model = LinearDiscriminantAnalysis(n_components=min(count, different - 1, points.shape[1])).fit(points, labels)
     return _signed(model.scalings_[:, : min(count, model.scalings_.shape[1])])

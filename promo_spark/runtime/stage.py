@@ -110,7 +110,9 @@ class Stage:
         _LOG.info("%s: %s", self.pipeline.name, message)
 
     def limitation(self, message: str) -> None:
-        """Say what the data does not support and is done without; kept for the report."""
+        """Say what the data does not support and is done without; kept for the report, once."""
+        if message in self.limitations:
+            return
         _LOG.warning("%s: %s", self.pipeline.name, message)
         self.limitations.append(message)
 

@@ -89,7 +89,8 @@ def _choose_method(matched: Sequence[Trial]) -> tuple[int, str, str]:
             "no other method explains more of what customers did later, by one standard error",
             "explains less of what customers did later, or no more than a method listed before it",
         )
-    place = max(range(len(matched)), key=lambda place: (matched[place].silhouette or -1.0, -place))
+    silhouettes = [-1.0 if trial.silhouette is None else trial.silhouette for trial in matched]
+    place = max(range(len(matched)), key=lambda place: (silhouettes[place], -place))
     return place, "best silhouette of the methods at one number of clusters", "lower silhouette than another method"
 
 

@@ -24,8 +24,8 @@ from promo_spark.segments.scaling import FEATURES, CustomerScaler
 CLUSTER, NAME, DISTANCE = "cluster_id", "cluster_name", "distance"
 EXPECTED_RATE = "expected_redemption_rate"
 SAMPLE_SIZE = 5_000
-_LONGEST = 100_000
-"""Different pairs of targeted and redeeming customers that rates are learnt from at most."""
+_MOST_RATES = 100_000
+"""Promotions that rates are learnt from at most."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,11 @@ def expect_redemptions(promotions: DataFrame) -> DataFrame:
         The same with ``expected_redemption_rate``; NULL where nobody was targeted or redemptions are unknown.
     """
     redeemed = F.round(F.col("redemption_rate") * F.col("targeted_customer_count"))
-    pairs = promotions.select(redeemed.alias("redeemed"), F.col("targeted_customer_count").cast("double").alias("all"))
-    counts = pairs.dropna().orderBy("redeemed", "all").limit(_LONGEST).toPandas()
+    pairs = promotions.select(
+        "promotion_id", redeemed.alias("redeemed"), F.col("targeted_customer_count").cast("double").alias("all")
+    )
+    drawn = pairs.dropna().orderBy(F.xxhash64("promotion_id"), "promotion_id").limit(_MOST_RATES)
+    counts = drawn.toPandas().sort_values(["redeemed", "all"])
     a, b = fit_rates(counts["redeemed"].to_numpy(dtype=np.float64), counts["all"].to_numpy(dtype=np.float64))
     expected = (redeemed + F.lit(a)) / (F.col("targeted_customer_count") + F.lit(a + b))
     return promotions.withColumn(EXPECTED_RATE, expected)
@@ -155,7 +158,8 @@ def fit_entity_clusters(
         .select(F.col(kind.value).cast("double").alias("value"), vector_to_array(F.col(FEATURES)).alias("point"))
         .collect()
     )
-    drawn = sorted((*row["point"], row["value"] or 0.0) for row in rows)
+    unknown = float("nan")
+    drawn = sorted((*row["point"], unknown if row["value"] is None else row["value"]) for row in rows)
     table = np.array(drawn, dtype=np.float64).reshape(len(drawn), -1)
     points, values = table[:, :-1], table[:, -1]
     found = find_clusters(points, counts, smallest_rate=smallest_rate, seed=seed)
@@ -186,8 +190,10 @@ def _by_value(
 ) -> list[int]:
     """Clusters by the mean value of the points nearest to each centre, the highest first."""
     nearest = ((points[:, None, :] - centres[None]) ** 2).sum(axis=2).argmin(axis=1)
-    sizes = np.maximum(np.bincount(nearest, minlength=len(centres)), 1)
-    means = np.bincount(nearest, values, minlength=len(centres)) / sizes
+    known = ~np.isnan(values)
+    sizes = np.bincount(nearest[known], minlength=len(centres))
+    sums = np.bincount(nearest[known], values[known], minlength=len(centres))
+    means = np.where(sizes > 0, sums / np.maximum(sizes, 1), -np.inf)
     return sorted(range(len(centres)), key=lambda place: (-means[place], *centres[place]))
 
 

@@ -20,11 +20,11 @@ from promo_spark.contracts.features import CUSTOMER_FEATURES
 FEATURES = "features"
 # Beyond four standard deviations a customer is as extreme as can be: further out it would be a cluster of its own.
 _LIMIT_SD = 4.0
-# Squares are summed to ten places: what they leave of a constant is near 1e-5.
-_CONSTANT_SD = 1e-4
+_CONSTANT_SD = 1e-6
 _SKEWED_ENDINGS = ("_amount", "_count", "_days")
 # Sums of decimals do not depend on the order of the rows.
-_EXACT = "decimal(28,10)"
+# Fourteen places leave less than 1e-6 of a constant.
+_EXACT = "decimal(38,14)"
 
 
 def numeric_columns(wanted: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -210,18 +210,21 @@ def test_expected_purchases_and_values_are_the_mean_of_what_follows(shoppers: Si
 @pytest.mark.parametrize("a", [0.01, 0.3, 1.0, 40.0])
 @pytest.mark.parametrize("b", [0.05, 3.0, 1e6])
 def test_expected_purchases_are_the_mean_over_chances_to_leave(a: float, b: float) -> None:
-    repeats, horizon, age = np.array([0, 1, 40, 300]), 364.0, np.full(4, 200.0)
-    truth = BgNbd(1.4, 9.5, a, b)
-    told = expected_purchases(truth, repeats, np.where(repeats > 0, age, 0.0), age, horizon)
-    alive = alive_probability(truth, repeats, np.where(repeats > 0, age, 0.0), age)
+    repeats, age = np.array([0, 1, 40, 300, 1, 5]), np.array([200.0, 200.0, 200.0, 200.0, 1.0, 5.0])
+    truth, last = BgNbd(1.4, 2.5, a, b), np.where(repeats > 0, age, 0.0)
+    told = {horizon: expected_purchases(truth, repeats, last, age, horizon) for horizon in (364.0, 1092.0)}
+    alive = alive_probability(truth, repeats, last, age)
     for place, count in enumerate(repeats):
         # Mean over beta(a, b + count) on a fine grid of the log-odds.
         odds = np.linspace(-60 / min(a, 1) - 30, 60 / min(b + count, 1) + 10, 400_001)
         logs = a * log_expit(odds) + (b + count) * log_expit(-odds)
         weights = np.exp(logs - logs.max())
         chance = np.maximum(np.exp(log_expit(odds)), 1e-300)
-        bought = -np.expm1(-(truth.r + count) * np.log1p(chance * horizon / (truth.alpha + 200.0))) / chance
-        assert told[place] == pytest.approx(alive[place] * (weights @ bought) / weights.sum(), rel=1e-6)
+        for horizon, digits in ((364.0, 1e-6), (1092.0, 1e-4)):
+            reach = horizon / (truth.alpha + age[place])
+            bought = -np.expm1(-(truth.r + count) * np.log1p(chance * reach)) / chance
+            expected = alive[place] * (weights @ bought) / weights.sum()
+            assert told[horizon][place] == pytest.approx(expected, rel=digits)
 
 
 @pytest.mark.parametrize(

@@ -58,3 +58,8 @@ def test_a_constant_column_and_points_without_columns() -> None:
     axes = discriminant_axes(points, np.repeat([0, 1], 5), 2)
     assert np.isfinite(axes).all()
     assert principal_axes(np.empty((4, 0)), 2).shape == (0, 0)
+
+
+@pytest.mark.parametrize("dimensions", [0, 2])
+def test_where_nothing_varies_labels_have_no_directions(dimensions: int) -> None:
+    assert discriminant_axes(np.ones((5, dimensions)), np.array([1, 2, 1, 2, 1]), 3).shape == (dimensions, 0)

@@ -31,7 +31,9 @@ def test_the_error_is_that_of_other_samples() -> None:
 
     def draw() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         kind = rng.integers(0, 4, 400)
-        return kind, kind // 2, (0.6 * kind + rng.normal(size=400))[:, None]
+        outcomes = 0.6 * kind + rng.normal(size=400)
+        order = np.lexsort((outcomes, kind))  # as a sample comes
+        return kind[order], kind[order] // 2, outcomes[order, None]
 
     fine, gains = [], []
     for _ in range(200):

@@ -8,7 +8,7 @@ from promo_spark.contracts.measurement import MEASUREMENT
 from promo_spark.contracts.plans import PLANS
 from promo_spark.contracts.recommend import RECOMMEND
 from promo_spark.contracts.response import RESPONSE
-from promo_spark.contracts.segments import BEHAVIOUR, SEGMENTS
+from promo_spark.contracts.segments import BEHAVIOUR, ENTITY_CLUSTERS, SEGMENTS
 from promo_spark.contracts.silver import SILVER
 from promo_spark.contracts.table import TableContract, bronze_of
 from promo_spark.contracts.truth import TRUTH
@@ -24,6 +24,7 @@ TABLES: dict[str, TableContract] = {
         *FEATURES,
         *SEGMENTS,
         *BEHAVIOUR,
+        *ENTITY_CLUSTERS,
         *RECOMMEND,
         *RESPONSE,
         *PLANS,

@@ -186,6 +186,40 @@ LIFETIME_VALUES = TableContract(
     checks=("alive_prob BETWEEN 0 AND 1", "expected_purchase_count >= 0", "lifetime_value_amount >= 0"),
 )
 
+_CLUSTER = (
+    Column("cluster_id", T.IntegerType(), "Cluster, numbered from 0", required=True),
+    Column("cluster_name", T.StringType(), "How it differs most from all others", required=True),
+    Column(
+        "distance", T.DoubleType(), "Distance to the cluster's centre in the scaled space", unit="standard deviations"
+    ),
+)
+
+SEGMENT_PRODUCTS = TableContract(
+    name="segments.products",
+    grain="one row per product sold before the date; cluster 0 has the highest mean sales",
+    key=("product_id", AS_OF_DATE),
+    columns=(Column("product_id", T.StringType(), "Product"), _AS_OF, *_CLUSTER),
+    checks=("cluster_id >= 0",),
+)
+
+SEGMENT_PROMOTIONS = TableContract(
+    name="segments.promotions",
+    grain="one row per promotion that started before the date; cluster 0 is redeemed most often",
+    key=("promotion_id", AS_OF_DATE),
+    columns=(
+        Column("promotion_id", T.StringType(), "Promotion"),
+        _AS_OF,
+        *_CLUSTER,
+        Column(
+            "expected_redemption_rate",
+            T.DoubleType(),
+            "Redemption rate, pulled towards that of all promotions where few customers were targeted",
+            unit="share",
+        ),
+    ),
+    checks=("cluster_id >= 0", "expected_redemption_rate BETWEEN 0 AND 1"),
+)
+
 SEGMENT_MIGRATION = TableContract(
     name="segments.migration",
     grain="one row per pair of segments, of the newest date before and of this one, with a common customer",
@@ -206,3 +240,4 @@ SEGMENT_MIGRATION = TableContract(
 
 SEGMENTS = (SEGMENT_CUSTOMERS, SEGMENT_PROFILES, SEGMENT_QUALITY, SEGMENT_MIGRATION)
 BEHAVIOUR = (SEGMENT_BEHAVIOUR, BEHAVIOUR_QUALITY, LIFETIME_VALUES)
+ENTITY_CLUSTERS = (SEGMENT_PRODUCTS, SEGMENT_PROMOTIONS)

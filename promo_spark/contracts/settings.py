@@ -103,6 +103,8 @@ class SegmentSettings(Frozen):
         min_length=1,
         description="Tried on the last horizon before the date; blend is the mean of linear and gbt",
     )
+    product_cluster_counts: tuple[int, ...] = (3, 4, 5, 6, 7, 8)
+    promotion_cluster_counts: tuple[int, ...] = (2, 3, 4)
     lifetime_days: int = Field(default=364, ge=7, description="How far ahead lifetime value looks")
     discount_rate: float = Field(
         default=0.0, ge=0, description="By how much less of a lifetime value counts what comes a year later"

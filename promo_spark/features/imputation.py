@@ -6,6 +6,7 @@ number of customers. Customers are compared by every number of features.customer
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -117,8 +118,9 @@ def learnt_column(name: str) -> str:
 
 
 def _packed() -> Expression:
-    unknown = F.lit(float("nan"))
-    return F.array(*[F.coalesce(F.col(name).cast("double"), unknown) for name in NUMBERS]).alias(_PACKED)
+    """Every number of a customer; what is not finite is not known."""
+    numbers = [F.col(name).cast("double") for name in NUMBERS]
+    return F.array(*[F.when(F.abs(n) < math.inf, n).otherwise(math.nan) for n in numbers]).alias(_PACKED)
 
 
 def _unpacked(rows: pa.Table | pa.RecordBatch) -> Floats:

@@ -89,7 +89,7 @@ def fit_bg_nbd(repeats: Ints, last: Floats, age: Floats, weights: Floats | None 
     starts = [(0.0, rate, *leaving) for leaving in product(_LEAVING_STARTS, _SPREAD_STARTS)]
     found = find_maximum(climb, starts, _BOUNDS)
     r, alpha, a, b = _parameters(found.point)
-    likelihood = total * (found.value - bought * np.log(scale))
+    likelihood = total * (found.value - bought * float(np.log(scale)))
     return BgNbdFit(BgNbd(r, alpha * scale, a, b), likelihood, found.is_converged)
 
 

@@ -75,7 +75,7 @@ def fit_gamma_gamma(counts: Floats, means: Floats) -> GammaGammaFit:
     starts = [(0.0, *shapes) for shapes in product(_SHAPE_STARTS, repeat=2)]
     found = find_maximum(climb, starts, _BOUNDS)
     p, q, v = _parameters(found.point)
-    likelihood = len(counts) * (found.value - np.log(scale))
+    likelihood = len(counts) * (found.value - float(np.log(scale)))
     has_mean = bool(found.point[2] > _BOUNDS[2, 0])
     return GammaGammaFit(GammaGamma(p, q, v * scale), likelihood, found.is_converged and has_mean)
 

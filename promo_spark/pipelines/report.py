@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.audit import STAGE_RUNS
-from promo_spark.contracts.features import PROMOTION_FEATURES
+from promo_spark.contracts.features import PRODUCT_FEATURES, PROMOTION_FEATURES
 from promo_spark.contracts.measurement import BACKTESTS, FORECAST_ACTUALS
 from promo_spark.contracts.plans import SEGMENT_PLAN
 from promo_spark.contracts.response import EFFECTS, PANEL
@@ -17,7 +17,9 @@ from promo_spark.contracts.segments import (
     LIFETIME_VALUES,
     SEGMENT_CUSTOMERS,
     SEGMENT_MIGRATION,
+    SEGMENT_PRODUCTS,
     SEGMENT_PROFILES,
+    SEGMENT_PROMOTIONS,
     SEGMENT_QUALITY,
 )
 from promo_spark.contracts.silver import SILVER
@@ -27,6 +29,7 @@ from promo_spark.report.page import render_page
 from promo_spark.runtime import Pipeline, Stage
 
 _REJECTED = tuple(rejected_of(table) for table in SILVER)
+_CLUSTER = ("cluster_id", "cluster_name")
 _LEVERS = ("depth_rate", "display_rate", "mailer_rate")
 
 
@@ -53,7 +56,9 @@ def _evidence(stage: Stage) -> Evidence:
         profiles=stage.read(SEGMENT_PROFILES).orderBy("segment_id").toPandas(),
         quality=stage.read(SEGMENT_QUALITY).orderBy("method", "cluster_count").toPandas(),
         migration=stage.read(SEGMENT_MIGRATION).orderBy("previous_segment_id", "segment_id").toPandas(),
-        lifetimes=_lifetimes(stage),
+        lifetimes=mean_lifetimes(stage),
+        product_clusters=sum_product_clusters(stage),
+        promotion_clusters=sum_promotion_clusters(stage),
         effects=stage.read(EFFECTS).orderBy("segment_id", "category", "offer_id").toPandas(),
         weeks=_past_weeks(stage),
         backtests=stage.read(BACKTESTS).orderBy("subject", "model", "metric").toPandas(),
@@ -65,13 +70,42 @@ def _evidence(stage: Stage) -> Evidence:
     )
 
 
-def _lifetimes(stage: Stage) -> pd.DataFrame:
+def mean_lifetimes(stage: Stage) -> pd.DataFrame:
     """Mean lifetime value of each segment's customers, and what it is made of."""
     segments = stage.read(SEGMENT_CUSTOMERS).select("customer_id", "segment_id")
     told = ("alive_prob", "expected_purchase_count", "lifetime_value_amount")
     means = [F.avg(F.col(name).cast("double")).alias(name) for name in told]
     valued = stage.read(LIFETIME_VALUES).join(segments, "customer_id")
     return valued.groupBy("segment_id").agg(F.max("horizon_days").alias("horizon_days"), *means).toPandas()
+
+
+def sum_product_clusters(stage: Stage) -> pd.DataFrame:
+    """Size, share of sales and means of each cluster of products."""
+    features = stage.read(PRODUCT_FEATURES)
+    rates = [F.avg(name).alias(name) for name in ("discounted_line_rate", "repeat_customer_rate")]
+    clusters = (
+        features.join(stage.read(SEGMENT_PRODUCTS).select("product_id", *_CLUSTER), "product_id")
+        .groupBy(*_CLUSTER)
+        .agg(
+            F.count("*").alias("product_count"),
+            F.sum("sales_share_rate").alias("sales_rate"),
+            F.median("regular_price_amount").alias("regular_price_amount"),
+            *rates,
+        )
+    )
+    return clusters.orderBy("cluster_id").toPandas()
+
+
+def sum_promotion_clusters(stage: Stage) -> pd.DataFrame:
+    """Size and means of each cluster of promotions."""
+    features = stage.read(PROMOTION_FEATURES).select("promotion_id", "targeted_customer_count", "duration_days")
+    told = ("expected_redemption_rate", "targeted_customer_count", "duration_days")
+    clusters = (
+        features.join(stage.read(SEGMENT_PROMOTIONS), "promotion_id")
+        .groupBy(*_CLUSTER)
+        .agg(F.count("*").alias("promotion_count"), *[F.avg(name).alias(name) for name in told])
+    )
+    return clusters.orderBy("cluster_id").toPandas()
 
 
 def _past_weeks(stage: Stage) -> pd.DataFrame:
@@ -130,8 +164,11 @@ PIPELINE = Pipeline(
         SEGMENT_MIGRATION,
         SEGMENT_CUSTOMERS,
         LIFETIME_VALUES,
+        SEGMENT_PRODUCTS,
+        SEGMENT_PROMOTIONS,
         EFFECTS,
         PANEL,
+        PRODUCT_FEATURES,
         PROMOTION_FEATURES,
         BACKTESTS,
         FORECAST_ACTUALS,

@@ -8,15 +8,16 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES
+from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES, PRODUCT_FEATURES, PROMOTION_FEATURES
 from promo_spark.contracts.rows import contract_frame
-from promo_spark.contracts.segments import BEHAVIOUR, SEGMENT_CUSTOMERS, SEGMENT_PROFILES, SEGMENTS
+from promo_spark.contracts.segments import BEHAVIOUR, ENTITY_CLUSTERS, SEGMENT_CUSTOMERS, SEGMENT_PROFILES, SEGMENTS
 from promo_spark.contracts.silver import ORDER_LINES
 from promo_spark.errors import SettingsError
 from promo_spark.kernels.clustering import MOVES_ON
 from promo_spark.kernels.reduction import principal_axes, project
 from promo_spark.pipelines.segments_behaviour import predict_behaviour
 from promo_spark.pipelines.segments_choice import choose_segments
+from promo_spark.pipelines.segments_entities import cluster_entities
 from promo_spark.pipelines.segments_migration import tell_migration
 from promo_spark.report.charts import segment_map
 from promo_spark.runtime import Pipeline, Stage
@@ -43,6 +44,7 @@ def run(stage: Stage) -> None:
     Raises:
         SettingsError: A column to cluster on is not a number in features.customers.
     """
+    cluster_entities(stage)
     settings = stage.settings.segments
     wanted = _wanted_columns(settings.columns)
     customers = stage.read(CUSTOMER_FEATURES)
@@ -135,8 +137,8 @@ def _map_places(sample: Points, middles: Points) -> dict[int, tuple[float, float
 PIPELINE = Pipeline(
     name="segments",
     summary="Cluster the customers, say who they are, and predict who will leave and what the others will spend.",
-    reads=(CUSTOMER_FEATURES, AFFINITY, ORDER_LINES),
-    writes=(*SEGMENTS, *BEHAVIOUR),
+    reads=(CUSTOMER_FEATURES, PRODUCT_FEATURES, PROMOTION_FEATURES, AFFINITY, ORDER_LINES),
+    writes=(*SEGMENTS, *BEHAVIOUR, *ENTITY_CLUSTERS),
     run=run,
     settings=("segments", "seed"),
 )

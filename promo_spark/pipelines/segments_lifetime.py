@@ -54,13 +54,18 @@ def value_lifetimes(
     stage.save_model("lifetime_value", model, sample, model.transform(sample).select(*TOLD))
     if judged_cut is None:
         return ()
+    days = (stage.as_of_date - judged_cut).days
     try:
-        return judge_lifetimes(
-            before=_summarised(drawn, judged_cut), now=now, horizon_days=(stage.as_of_date - judged_cut).days
-        )
+        trial = judge_lifetimes(before=_summarised(drawn, judged_cut), now=now, horizon_days=days)
     except LifetimeFitError as fault:
         stage.progress(f"lifetime value is not judged on {judged_cut}: {fault}")
         return ()
+    ratios = {"purchases": trial.purchase_ratio, "spend": trial.spend_ratio}
+    told = {name: ratio for name, ratio in ratios.items() if ratio is not None}
+    stage.metrics({f"lifetime_expected_over_actual_{name}": ratio for name, ratio in told.items()})
+    said = ", ".join(f"{ratio:.2f} of the {name}" for name, ratio in told.items())
+    stage.progress(f"lifetime value at {judged_cut} expected {said} of the {days} days after")
+    return trial.judged
 
 
 def _summarised(histories: DataFrame, cut: date) -> pa.Table:

@@ -20,6 +20,8 @@ class Evidence:
         quality: segments.quality.
         migration: segments.migration.
         lifetimes: means of segments.lifetime_values: one row per segment.
+        product_clusters: sums of features.products: one row per cluster of segments.products.
+        promotion_clusters: the same of promotions.
         effects: response.effects.
         weeks: levers of response.panel, weighted by sales: one row per week.
         backtests: measurement.backtests.
@@ -35,6 +37,8 @@ class Evidence:
     quality: pd.DataFrame
     migration: pd.DataFrame
     lifetimes: pd.DataFrame
+    product_clusters: pd.DataFrame
+    promotion_clusters: pd.DataFrame
     effects: pd.DataFrame
     weeks: pd.DataFrame
     backtests: pd.DataFrame

@@ -76,6 +76,8 @@ def render_page(
         profiles=evidence.profiles.to_dict("records"),
         migration=migration_table(evidence.migration),
         lifetimes=evidence.lifetimes.set_index("segment_id").to_dict("index"),
+        product_clusters=evidence.product_clusters.to_dict("records"),
+        promotion_clusters=evidence.promotion_clusters.to_dict("records"),
         promotions=evidence.promotions.to_dict("records"),
         stages=evidence.stages.to_dict("records"),
         rejects=evidence.rejects.to_dict("records"),

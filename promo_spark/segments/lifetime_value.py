@@ -57,6 +57,21 @@ class LifetimeFit:
 
 
 @dataclass(frozen=True)
+class LifetimeTrial:
+    """How a fit at an earlier cut did on what followed.
+
+    Attributes:
+        judged: Beside the other models of churn and of spend; of churn none where all left or all stayed.
+        purchase_ratio: Purchase days expected over those that came; none where none did.
+        spend_ratio: The same of spend.
+    """
+
+    judged: tuple[Judgement, ...]
+    purchase_ratio: float | None
+    spend_ratio: float | None
+
+
+@dataclass(frozen=True)
 class _Customers:
     """Columns of purchase summaries as the kernels take them, each of shape (customers,)."""
 
@@ -131,7 +146,7 @@ def fit_lifetimes(summaries: pa.Table) -> LifetimeFit:
     )
 
 
-def judge_lifetimes(*, before: pa.Table, now: pa.Table, horizon_days: int) -> tuple[Judgement, ...]:
+def judge_lifetimes(*, before: pa.Table, now: pa.Table, horizon_days: int) -> LifetimeTrial:
     """How well a fit at an earlier cut told who would buy until now, and what they would spend.
 
     Args:
@@ -140,7 +155,7 @@ def judge_lifetimes(*, before: pa.Table, now: pa.Table, horizon_days: int) -> tu
         horizon_days: Days between the two.
 
     Returns:
-        Judgements of churn and of spend; of churn none where all left or all stayed.
+        How it did.
 
     Raises:
         LifetimeFitError: As `fit_lifetimes`, at the cut.
@@ -150,15 +165,18 @@ def judge_lifetimes(*, before: pa.Table, now: pa.Table, horizon_days: int) -> tu
     known = customers.repeats, customers.last, customers.age
     counts = (customers.repeats + 1).astype(np.float64)
     bought = expected_purchases(fit.purchases, *known, horizon_days)
-    amounts = expected_amounts(fit.amounts, counts, customers.spend / counts)
-    error = float(np.abs(bought * amounts - (later.spend - customers.spend)).mean())
-    judged = [Judgement("spend", BG_NBD, len(counts), mae=error)]
-    left = later.repeats == customers.repeats
+    spend = bought * expected_amounts(fit.amounts, counts, customers.spend / counts)
+    days, spent = later.repeats - customers.repeats, later.spend - customers.spend
+    judged = [Judgement("spend", BG_NBD, len(counts), mae=float(np.abs(spend - spent).mean()))]
+    left = days == 0
     if 0 < left.sum() < len(left):
         leaves = 1.0 - purchase_probability(fit.purchases, *known, horizon_days)
         area, loss = float(roc_auc_score(left, leaves)), float(log_loss(left, leaves))
         judged.append(Judgement("churn", BG_NBD, len(left), auc=area, log_loss=loss))
-    return tuple(judged)
+    ratios = [
+        float(told.sum() / came.sum()) if came.sum() > 0 else None for told, came in ((bought, days), (spend, spent))
+    ]
+    return LifetimeTrial(tuple(judged), *ratios)
 
 
 class LifetimeValueModel(Model, DefaultParamsReadable["LifetimeValueModel"], DefaultParamsWritable):

@@ -84,6 +84,23 @@ LIFETIME = {
     "expected_purchase_count": 12.3456,
     "lifetime_value_amount": 4567.0,
 }
+PRODUCT_CLUSTER = {
+    "cluster_id": 0,
+    "cluster_name": f"Dear {HOSTILE}",
+    "product_count": 1234,
+    "sales_rate": 0.61,
+    "regular_price_amount": 3.5,
+    "discounted_line_rate": 0.25,
+    "repeat_customer_rate": 0.4,
+}
+PROMOTION_CLUSTER = {
+    "cluster_id": 1,
+    "cluster_name": "Seldom redeemed",
+    "promotion_count": 7,
+    "expected_redemption_rate": 0.034,
+    "targeted_customer_count": 310.5,
+    "duration_days": 32.0,
+}
 MOVES = [
     {
         "previous_segment_id": before,
@@ -151,6 +168,8 @@ def evidence() -> Evidence:
         quality=frame(SEGMENT_QUALITY, quality),
         migration=frame(SEGMENT_MIGRATION, *MOVES),
         lifetimes=pd.DataFrame([LIFETIME]),
+        product_clusters=pd.DataFrame([PRODUCT_CLUSTER]),
+        promotion_clusters=pd.DataFrame([PROMOTION_CLUSTER]),
         effects=frame(EFFECTS, EFFECT),
         weeks=frame(PANEL, weeks),
         backtests=frame(BACKTESTS, backtest),
@@ -220,6 +239,8 @@ def test_the_page_stands_without_the_optional_parts(evidence: Evidence) -> None:
             "quality",
             "migration",
             "lifetimes",
+            "product_clusters",
+            "promotion_clusters",
             "effects",
             "weeks",
             "forecasts",
@@ -291,6 +312,18 @@ def test_what_customers_of_a_segment_are_worth_is_told_where_it_is_known(evidenc
     for told in ("87.5 %", "4,567 EUR", "12.35 purchases", "the next 364 days", "– purchases"):
         assert told in page
     assert "Still customers" not in render(replace(evidence, lifetimes=evidence.lifetimes.head(0)))
+
+
+def test_clusters_of_products_and_of_promotions_are_told(evidence: Evidence) -> None:
+    page = render(evidence)
+    for told in ("1,234", "61.0 %", "Seldom redeemed", "3.4 %", "310.5"):
+        assert told in page
+    without = replace(
+        evidence,
+        product_clusters=evidence.product_clusters.head(0),
+        promotion_clusters=evidence.promotion_clusters.head(0),
+    )
+    assert "Products and promotions that go together" not in render(without)
 
 
 def test_without_a_date_before_there_is_no_migration(evidence: Evidence) -> None:

@@ -51,11 +51,13 @@ def test_a_gap_is_the_mean_of_the_customers_most_alike(make_rows: MakeRows) -> N
         shopper("like often", 45, None),
         shopper("like seldom", 2, None, basket=85.0),
         {"customer_id": "nothing known"},
+        {"customer_id": "nothing finite", "basket_spend_amount": float("inf"), "basket_line_count": float("nan")},
     ]
     done = completed(make_rows, rows, settings_for("neighbours"))
     assert done["like often"].order_gap_days == pytest.approx(3.0)
     assert done["like seldom"].order_gap_days == pytest.approx(40.0)
     assert done["nothing known"].order_gap_days == pytest.approx(17.0)  # the median of all
+    assert done["nothing finite"].order_gap_days == pytest.approx(17.0)
     assert done["like often"].imputed_columns == done["nothing known"].imputed_columns == ["order_gap_days"]
     assert (done["often"].order_gap_days, done["often"].imputed_columns) == (2.0, [])
     # Everything else passes through as it was.

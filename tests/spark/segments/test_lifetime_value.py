@@ -102,7 +102,10 @@ def test_a_fit_is_judged_on_what_followed() -> None:
     people = shoppers(900, days=400, leaves=0.05)
     before, now = seen(people, 300), seen(people, 400)
     turned = summaries(now).take(list(reversed(range(len(now)))))
-    spend, churn = judge_lifetimes(before=summaries(before), now=turned, horizon_days=100)
+    trial = judge_lifetimes(before=summaries(before), now=turned, horizon_days=100)
+    spend, churn = trial.judged
+    assert trial.purchase_ratio == pytest.approx(1.0, abs=0.1)
+    assert trial.spend_ratio == pytest.approx(1.0, abs=0.1)
     assert (spend.subject, churn.subject, churn.customers) == ("spend", "churn", 900)
     naive = np.mean([abs(after[3] - earlier[3]) for earlier, after in zip(before, now, strict=True)])
     assert spend.mae is not None

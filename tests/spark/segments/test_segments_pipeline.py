@@ -11,7 +11,7 @@ import pytest
 from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 
-from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES
+from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES, PRODUCT_FEATURES, PROMOTION_FEATURES
 from promo_spark.contracts.segments import (
     BEHAVIOUR,
     BEHAVIOUR_QUALITY,
@@ -19,6 +19,7 @@ from promo_spark.contracts.segments import (
     SEGMENT_BEHAVIOUR,
     SEGMENT_CUSTOMERS,
     SEGMENT_MIGRATION,
+    SEGMENT_PRODUCTS,
     SEGMENT_PROFILES,
     SEGMENT_QUALITY,
     SEGMENTS,
@@ -37,6 +38,15 @@ MakeRows = Callable[..., DataFrame]
 SETTINGS = SegmentSettings(
     cluster_counts=(2, 3, 4), resamples=2, columns=("weekly_spend_amount", "discount_depth_rate", "weekend_order_rate")
 )
+
+
+PRODUCT = {"product_id": "p", "as_of_date": DAY}
+ONE_PRODUCT = [
+    "products are clustered without order_count, repeat_customer_rate, regular_price_amount, discounted_line_rate, "
+    "price_spread_rate, display_week_count, mailer_week_count: unknown or the same for all.",
+    "1 products, too few or too alike for clusters.",
+    "no promotions are known before the date: there are no clusters of them.",
+]
 
 
 class StageInMemory:
@@ -108,6 +118,8 @@ def run(
     tables = {
         CUSTOMER_FEATURES.name: make_rows(CUSTOMER_FEATURES, customers).repartition(3),
         AFFINITY.name: make_rows(AFFINITY, []),
+        PRODUCT_FEATURES.name: make_rows(PRODUCT_FEATURES, [PRODUCT]),
+        PROMOTION_FEATURES.name: make_rows(PROMOTION_FEATURES, []),
         ORDER_LINES.name: make_rows(ORDER_LINES, lines),
     }
     stage = StageInMemory(spark, tables, settings)
@@ -144,6 +156,7 @@ def test_three_kinds_of_customers_are_found_and_named(spark: SparkSession, make_
     assert "weekend shoppers" in names[2]
     assert [row["customer_count"] for row in profiles] == [20, 20, 20]
     assert stage.limitations == [
+        *ONE_PRODUCT,
         "lifetime value is not told: 0 customers bought on a second day, and it takes 30.",
         "churn and spend of the next 91 days are not predicted: it takes orders from 2023-11-06 on, and there are "
         "none.",
@@ -232,7 +245,8 @@ def test_who_cannot_be_told_apart_is_one_segment(spark: SparkSession, make_rows:
 def test_nobody_is_no_segment(spark: SparkSession, make_rows: MakeRows) -> None:
     stage = run(spark, make_rows, [])
     assert [stage.rows(table) for table in (*SEGMENTS, *BEHAVIOUR)] == [[]] * 7
-    assert stage.limitations == ["no customer is known before the date: there are no segments."]
+    assert stage.limitations == [*ONE_PRODUCT, "no customer is known before the date: there are no segments."]
+    assert [row["cluster_name"] for row in stage.rows(SEGMENT_PRODUCTS)] == ["All products"]
 
 
 def test_a_column_that_is_no_number_is_refused(spark: SparkSession, make_rows: MakeRows) -> None:
@@ -295,7 +309,8 @@ def test_churn_and_spend_are_predicted_for_everybody(spark: SparkSession, make_r
     assert alive[45:].mean() < 0.5
     assert alive[:45].mean() > 0.9
     assert {row["horizon_days"] for row in values} == {364}
-    assert {"customer_segments", "customer_churn", "customer_spend", "lifetime_value"} == set(stage.models)
+    models = {"customer_segments", "customer_churn", "customer_spend", "lifetime_value", "products_clusters"}
+    assert models == set(stage.models)
     assert stage.figures["lifetime_alpha"] > 0
 
 

@@ -40,8 +40,11 @@ def _cluster(stage: Stage, kind: Kind, entities: DataFrame, contract: TableContr
     if dropped:
         stage.limitation(f"{kind.name} are clustered without {', '.join(dropped)}: unknown or the same for all.")
     if len(fit.found.centres) == 1:
-        stage.limitation(f"{fit.sampled} {kind.name}, too few or too alike for clusters.")
-    stage.write(contract, place_entities(entities=entities, model=fit.model, contract=contract))
+        stage.limitation(f"{kind.name} are too few ({fit.sampled}) or too alike for clusters.")
+    # What judges rows would otherwise be pushed below the model, and compute each distance again for every check.
+    placed = place_entities(entities=entities, model=fit.model, contract=contract).persist()
+    stage.write(contract, placed)
+    placed.unpersist()
     told = {"count": len(fit.found.centres), "silhouette": fit.found.silhouette, "stability_ari": fit.found.stability}
     stage.metrics({f"{kind.name}_cluster_{name}": value for name, value in told.items() if value is not None})
     sample = entities.select(kind.key, *fit.columns).limit(5)

@@ -44,7 +44,7 @@ PRODUCT = {"product_id": "p", "as_of_date": DAY}
 ONE_PRODUCT = [
     "products are clustered without order_count, repeat_customer_rate, regular_price_amount, discounted_line_rate, "
     "price_spread_rate, display_week_count, mailer_week_count: unknown or the same for all.",
-    "1 products, too few or too alike for clusters.",
+    "products are too few (1) or too alike for clusters.",
     "no promotions are known before the date: there are no clusters of them.",
 ]
 
@@ -157,9 +157,9 @@ def test_three_kinds_of_customers_are_found_and_named(spark: SparkSession, make_
     assert [row["customer_count"] for row in profiles] == [20, 20, 20]
     assert stage.limitations == [
         *ONE_PRODUCT,
-        "lifetime value is not told: 0 customers bought on a second day, and it takes 30.",
         "churn and spend of the next 91 days are not predicted: it takes orders from 2023-11-06 on, and there are "
         "none.",
+        "lifetime value is not told: 0 customers bought on a second day, and it takes 30.",
     ]
     assert stage.figures["segment_count"] == 3
     assert stage.figures["k_means_3_silhouette"] == stage.figures["silhouette"]

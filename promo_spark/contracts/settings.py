@@ -127,7 +127,7 @@ class RecommendSettings(Frozen):
     """Models of what customers buy, and the lists made from them."""
 
     models: tuple[ProductModel, ...] = Field(
-        default=("neighbours", "als", "segment_popularity", "content"),
+        default=("neighbours", "segment_popularity", "als", "content"),
         description="Models that make lists, the most trusted first: recommend.served takes from the first with any "
         "product left. Own habits and what is popular always come after them",
     )
@@ -158,7 +158,7 @@ class RecommendSettings(Frozen):
         default=10.0, ge=0, description="Ratings at the mean lent to each customer and product before its own count"
     )
     cold_days: int = Field(
-        default=28, ge=1, description="A product nobody bought before these days, and few since, is cold"
+        default=28, ge=1, description="A product first bought in these last days, by few customers, is cold"
     )
     ranker_windows: int = Field(default=2, ge=1, description="Earlier windows that the second stage learns from")
     ranker_days: int = Field(default=28, ge=7, description="Length of such a window, and of what is predicted")
@@ -167,6 +167,13 @@ class RecommendSettings(Frozen):
     ranker_step: float = Field(default=0.1, gt=0, le=1)
     excluded_departments: tuple[str, ...] = ()
     excluded_categories: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _lists_each_model_once(self) -> RecommendSettings:
+        doubled = sorted({model for model in self.models if self.models.count(model) > 1})
+        if doubled:
+            raise ValueError(f"models names twice: {', '.join(doubled)}")
+        return self
 
 
 class ResponseSettings(Frozen):

@@ -131,7 +131,7 @@ def recommend_from_neighbours(
         usual[np.repeat(np.arange(own.shape[0]), np.diff(own.indptr)), own.indices] += own.data
         return usual, (weights @ pool.recent).toarray()
 
-    return best_of_slots(habits, score, length, width=max(pool.habits.shape))
+    return best_of_slots(habits, score, length, n_catalogue=habits.shape[1], width=max(pool.habits.shape))
 
 
 def _directions(habits: sparse.csr_matrix, importance: Floats) -> sparse.csr_matrix:

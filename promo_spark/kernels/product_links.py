@@ -93,11 +93,11 @@ class BasketRule:
     def __call__(self, shared: Floats, first: int) -> Floats:
         """Confidence of rules from the products from ``first`` on; 0 unless more often together than by chance."""
         own = np.maximum(self.counts[first : first + len(shared)], 1)[:, None]
-        confidence = shared / own
-        is_rule = (shared >= self.fewest) & (confidence * self.n_baskets > self.counts)
+        # Whole numbers: a quotient would let a lift of exactly 1 pass by rounding.
+        is_rule = (shared >= self.fewest) & (shared.astype(np.int64) * self.n_baskets > own * self.counts)
         rows = np.arange(len(shared))
         is_rule[rows, rows + first] = False
-        return np.where(is_rule, confidence, 0).astype(np.float32)
+        return np.where(is_rule, shared / own, 0).astype(np.float32)
 
 
 def basket_links(baskets: sparse.csr_matrix, fewest: int) -> Linked:

@@ -18,23 +18,25 @@ What is not above 0, or NaN, is never listed."""
 _SCORES_AT_ONCE = 1 << 22
 
 
-def best_of_slots(habits: sparse.csr_matrix, score: Scorer, length: int, *, width: int) -> Mapping[str, TopK]:
+def best_of_slots(
+    habits: sparse.csr_matrix, score: Scorer, length: int, *, n_catalogue: int, width: int
+) -> Mapping[str, TopK]:
     """Score customers a few at a time, and take the best of each slot.
 
     Args:
-        habits: What each customer bought, shape (n_customers, n_catalogue); an explicit zero counts as bought.
-        score: Scores of the customers in a slice; n_items is at least n_catalogue, and items from n_catalogue on are
-            cold: hardly anybody tried them.
+        habits: What each customer bought, shape (n_customers, n_items); an explicit zero counts as bought.
+        score: Scores of the customers in a slice.
         length: Length of the lists.
+        n_catalogue: Items from this one on are cold: hardly anybody tried them.
         width: Most numbers that scoring holds per customer; it sets how many are scored at once.
 
     Returns:
-        The slots all (of the catalogue), novel (of it, never bought) and, where there are such items, cold. Equal
-        scores go to the smaller item; a list ends where no score is above 0.
+        The slots all (of the catalogue), novel (of it, never bought) and, where there are such items, cold (never
+        bought). Equal scores go to the smaller item; a list ends where no score is above 0.
 
-    >>> habits = sparse.csr_matrix([[1.0, 0.0]])
+    >>> habits = sparse.csr_matrix([[1.0, 0.0, 0.0]])
     >>> scores = np.array([[3, 2, 4]], dtype=np.float32)
-    >>> best = best_of_slots(habits, lambda rows: (scores, scores), 2, width=3)
+    >>> best = best_of_slots(habits, lambda rows: (scores, scores), 2, n_catalogue=2, width=3)
     >>> {slot: lists.items.tolist() for slot, lists in best.items()}
     {'all': [[0, 1]], 'novel': [[1, -1]], 'cold': [[2, -1]]}
     """
@@ -42,19 +44,26 @@ def best_of_slots(habits: sparse.csr_matrix, score: Scorer, length: int, *, widt
     step = max(1, _SCORES_AT_ONCE // max(1, width))
     # At least one tile, so that no customers make empty lists.
     tiles = [
-        _best_of_tile(habits[first : first + step], *score(slice(first, min(first + step, n_customers))), length)
+        _best_of_tile(
+            habits[first : first + step], *score(slice(first, min(first + step, n_customers))), length, n_catalogue
+        )
         for first in range(0, max(n_customers, 1), step)
     ]
     return {slot: _stacked([tile[slot] for tile in tiles]) for slot in tiles[0]}
 
 
-def _best_of_tile(habits: sparse.csr_matrix, scores: Floats, novel: Floats, length: int) -> dict[str, TopK]:
-    n_customers, n_catalogue = habits.shape
-    fresh = novel[:, :n_catalogue].copy()
+def _best_of_tile(
+    habits: sparse.csr_matrix, scores: Floats, novel: Floats, length: int, n_catalogue: int
+) -> dict[str, TopK]:
+    n_customers, n_items = habits.shape
+    fresh = novel.copy()
     fresh[np.repeat(np.arange(n_customers), np.diff(habits.indptr)), habits.indices] = 0
-    best = {"all": _best_positive(scores[:, :n_catalogue], length), "novel": _best_positive(fresh, length)}
-    if novel.shape[1] > n_catalogue:
-        cold = _best_positive(novel[:, n_catalogue:], length)
+    best = {
+        "all": _best_positive(scores[:, :n_catalogue], length),
+        "novel": _best_positive(fresh[:, :n_catalogue], length),
+    }
+    if n_items > n_catalogue:
+        cold = _best_positive(fresh[:, n_catalogue:], length)
         best["cold"] = TopK(np.where(cold.items == NONE, NONE, cold.items + n_catalogue), cold.scores)
     return best
 

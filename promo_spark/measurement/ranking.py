@@ -47,10 +47,11 @@ def backtest_recommendations(
 
     A product is relevant in the slot all when the customer buys it in the test days, and in the slot novel
     when the customer had not bought it before the date either, in the slot cold when, besides, fewer than
-    ``min_customers`` customers had. A list counts when its customer has at least
-    one relevant product in its slot, and is cut at ``list_length``. Besides each model's means there are its
-    differences to the reference, customer by customer. Novelty, diversity and miscalibration say what the same
-    lists are like, bought or not; categories usual to a customer are those of the products bought before.
+    ``min_customers`` customers had, the first of them in the last ``cold_days`` days before it. A list counts
+    when its customer has at least one relevant product in its slot, and is cut at ``list_length``. Besides each
+    model's means there are its differences to the reference, customer by customer. Novelty, diversity and
+    miscalibration say what the same lists are like, bought or not; categories usual to a customer are those of the
+    products bought before.
 
     Args:
         recommended: recommend.products of the date.
@@ -63,19 +64,20 @@ def backtest_recommendations(
 
     Returns:
         measurement.backtests of the subjects recommend_all, recommend_novel and recommend_cold: ndcg, recall, map,
-        mrr, hit, precision, novelty (bits), diversity and miscalibration (nats), each as ``<name>_at_<k>`` and as
-        ``<name>_at_<k>_minus_<reference>``, with the standard error over customers; and coverage, the share of
-        the catalogue that all lists together show. Nothing when no purchase follows the date.
+        mrr, hit, precision, novelty (bits), diversity and miscalibration (nats), each as ``<name>_at_<k>`` and, where
+        the reference has a list in the slot, as ``<name>_at_<k>_minus_<reference>``, with the standard error over
+        customers; and but for the slot cold coverage, the share of the catalogue that all lists together show.
+        Nothing when no purchase follows the date.
     """
     length = settings.list_length
     end_date = as_of_date + timedelta(days=settings.days)
     purchases = _summarise_purchases(order_lines, products, as_of_date, end_date, recommend_settings)
     lists = recommended.where(F.col("rank") <= length)
     known = purchases.where("is_known")
-    buyers = known.groupBy("product_id").agg(F.count("*").alias("buyers"))
+    buyers = known.groupBy("product_id").agg(F.count("*").alias("buyers"), F.min("first_date").alias("first_date"))
     judged = (
         _lists_by_customer(_with_category(lists.join(buyers, "product_id", "left"), products))
-        .join(_relevant_products(purchases, buyers, recommend_settings.min_customers), "customer_id")
+        .join(_relevant_products(purchases, buyers, as_of_date, recommend_settings), "customer_id")
         .join(_usual_categories(_with_category(known, products)), "customer_id", "left")
         .withColumn("customers", known.agg(F.count_distinct("customer_id")).scalar())
     )
@@ -98,7 +100,7 @@ def backtest_recommendations(
 def _summarise_purchases(
     order_lines: DataFrame, products: DataFrame, as_of_date: date, end_date: date, settings: RecommendSettings
 ) -> DataFrame:
-    """customer_id, product_id, is_known (bought before the date), last_test_date (NULL: not in the test days).
+    """customer_id, product_id, is_known (bought before the date), first_date, last_test_date (NULL: not in test days).
 
     The same lines count as in the recommendations: known customers, bought and kept, nothing excluded.
     """
@@ -114,6 +116,7 @@ def _summarise_purchases(
         .groupBy("customer_id", "product_id")
         .agg(
             F.bool_or(is_past).alias("is_known"),
+            F.min("order_date").alias("first_date"),
             F.max(F.when(~is_past, F.col("order_date"))).alias("last_test_date"),
         )
     )
@@ -143,11 +146,16 @@ def _lists_by_customer(lists: DataFrame) -> DataFrame:
     return lists.groupBy("customer_id").agg(F.sort_array(F.collect_list(entry)).alias("entries"))
 
 
-def _relevant_products(purchases: DataFrame, buyers: DataFrame, min_customers: int) -> DataFrame:
+def _relevant_products(
+    purchases: DataFrame, buyers: DataFrame, as_of_date: date, settings: RecommendSettings
+) -> DataFrame:
     """customer_id, relevant_all, relevant_novel, relevant_cold (products of the test days)."""
-    is_novel, is_cold = ~F.col("is_known"), F.coalesce("buyers", F.lit(0)) < min_customers
+    newest = F.lit(as_of_date - timedelta(days=settings.cold_days))
+    is_few = F.coalesce("buyers", F.lit(0)) < settings.min_customers
+    is_novel, is_cold = ~F.col("is_known"), is_few & (F.col("first_date") >= newest)
     return (
         purchases.where(F.col("last_test_date").isNotNull())
+        .drop("first_date")
         .join(buyers, "product_id", "left")
         .groupBy("customer_id")
         .agg(

@@ -82,7 +82,7 @@ def _by_content(stage: Stage, known: Known) -> DataFrame | None:
         settings=settings,
     )
     if content is None:
-        stage.limitation("nothing that silver.products says is shared by two products: no lists by content.")
+        stage.limitation("nothing that silver.products says tells products apart: no lists by content.")
         return None
     stage.metrics({"cold_products": float(len(content.product_ids) - content.n_catalogue)})
     return recommend_by_content(**known.tables, content=content, as_of_date=stage.as_of_date, settings=settings)
@@ -140,9 +140,10 @@ def _by_ratings(stage: Stage, known: Known) -> DataFrame | None:
             f"(recommend.min_customers is {settings.min_customers}): no lists by ratings."
         )
         return None
-    scored = model.model.transform(model.residuals)
+    sample = model.residuals.select("customer_index", "product_index").limit(5)
     stage.metrics({"mean_rating": model.mean, "rated_products": float(len(model.product_factors.product_ids))})
-    stage.save_model("product_ratings", model.model, model.residuals.limit(5), scored.select("prediction").limit(5))
+    scored = model.model.transform(sample).select("prediction")
+    stage.save_model("product_rating_residuals", model.model, sample, scored)
     model.residuals.unpersist()
     return recommend_by_ratings(
         **known.tables, ratings=ratings, model=model, as_of_date=stage.as_of_date, settings=settings

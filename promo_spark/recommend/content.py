@@ -48,14 +48,13 @@ class ContentVectors:
 
     def best(self, rows: pa.RecordBatch, habits: sparse.csr_matrix, length: int) -> Mapping[str, TopK]:  # noqa: ARG002  (habits are all it takes)
         """The products most like what each customer buys, in the slots all, novel and cold."""
-        known = self.vectors[: self.n_catalogue]
 
         def score(tile: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            profiles = (habits[tile] @ known).toarray()
+            profiles = (habits[tile] @ self.vectors).toarray()
             scores = np.ascontiguousarray((self.vectors @ profiles.T).T)
             return scores, scores
 
-        return best_of_slots(habits, score, length, width=max(self.vectors.shape))
+        return best_of_slots(habits, score, length, n_catalogue=self.n_catalogue, width=max(self.vectors.shape))
 
 
 def describe_content(
@@ -68,8 +67,9 @@ def describe_content(
 ) -> ContentVectors | None:
     """Describe the catalogue and the cold products by their attributes and the words of their names.
 
-    Cold are described products, of no excluded department or category, that fewer than ``min_customers`` customers
-    bought so far, and nobody more than ``cold_days`` days before the date.
+    Cold are described products, of no excluded department or category, that fewer than ``min_customers`` known
+    customers bought so far, the first of them in the last ``cold_days`` days. What nobody bought yet is left out:
+    silver.products does not say since when a product is on sale, and it may be from after the date.
 
     Args:
         purchases: Rows of ``summarise_purchases``; read twice, so best persisted.
@@ -79,19 +79,19 @@ def describe_content(
         settings: Exclusions and ``cold_days``.
 
     Returns:
-        The vectors, or None where nothing describes a product of the catalogue. A term weighs
+        The vectors, or None where nothing tells products of the catalogue apart. A term weighs
         1 + log((1 + n) / (1 + products that have it)).
     """
     cold = _cold_products(purchases, products, product_ids, as_of_date, settings)
     ids = np.concatenate([product_ids, cold])
     described = products.select("product_id", "product_name", *ATTRIBUTES).toPandas().set_index("product_id")
     terms = _terms_of(described.reindex(ids))
-    if not any(terms[: len(product_ids)]):
-        return None
     weigher = TfidfVectorizer(analyzer=list, min_df=2, max_df=_COMMON, max_features=_MOST_TERMS, dtype=np.float32)
     try:
         vectors = weigher.fit_transform(terms)
     except ValueError:  # no term is shared by two products, or each by most of them
+        return None
+    if vectors[: len(product_ids)].nnz == 0:
         return None
     n_customers = purchases.select("customer_id").distinct().count()
     return ContentVectors(ids, len(product_ids), sparse.csr_matrix(vectors), blocks_of(n_customers))
@@ -120,12 +120,12 @@ def recommend_by_content(
 
     Returns:
         recommend.products of model content: the slots all, novel and, where there are such products, cold, of
-        every customer who bought something of the catalogue before the date.
+        every customer who bought any of these before the date.
     """
     purchases = summarise_purchases(
         order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings
     )
-    customers = pack_habits(purchases, content.product_ids[: content.n_catalogue], as_of_date, settings).repartition(
+    customers = pack_habits(purchases, content.product_ids, as_of_date, settings).repartition(
         content.customer_blocks, "customer_id"
     )
     return recommend_by_habits(
@@ -145,8 +145,7 @@ def _cold_products(
     rows = (
         products.where(~is_excluded(settings))
         .select("product_id")
-        .join(bought, "product_id", "left")
-        .where(F.col("first_order_date").isNull() | (F.col("first_order_date") >= newest))
+        .join(bought.where(F.col("first_order_date") >= newest), "product_id")
         .select("product_id")
         .toPandas()["product_id"]
     )

@@ -45,7 +45,7 @@ class HabitRecommender(Protocol):
 
         Args:
             rows: Customers as by ``pack_habits``, with whatever columns were joined to them.
-            habits: Their decayed baskets, shape (n_rows, n_catalogue).
+            habits: Their decayed baskets, shape (n_rows, n_products).
             length: Products per list.
         """
 
@@ -57,13 +57,13 @@ def pack_habits(
 
     Args:
         purchases: Rows of ``summarise_purchases``.
-        product_ids: The catalogue, in the order of its ids.
+        product_ids: Products by their number.
         as_of_date: End of the last ``popularity_days``, which count as recent.
         settings: ``popularity_days``.
 
     Returns:
-        customer_id, products (indices in the catalogue, ascending), habits (decayed baskets), recents (1 or 0); one row
-        per customer who bought something of the catalogue.
+        customer_id, products (their numbers, ascending), habits (decayed baskets), recents (1 or 0); one row per
+        customer who bought any of them.
     """
     numbered = index_products(purchases.sparkSession, product_ids.tolist())
     window_start = as_of_date - timedelta(days=settings.popularity_days)
@@ -132,7 +132,7 @@ def _list_maker(shared: Broadcast[HabitRecommender], length: int) -> _Maker:
         # One thread: Spark already runs a task per core.
         with threadpool_limits(limits=1, user_api="blas"):
             for batch in batches:
-                habits, _ = habit_matrices(batch, recommender.n_catalogue)
+                habits, _ = habit_matrices(batch, len(product_ids))
                 bought = PackedItems(habits.indptr.astype(np.int64), habits.indices.astype(np.int64))
                 for slot, lists in recommender.best(batch, habits, length).items():
                     is_repeat = bought.hold(lists.items)

@@ -107,9 +107,9 @@ def recommend_by_neighbours(
     Args:
         order_lines: silver.order_lines.
         products: silver.products.
-        reference: Drawn from rows before the date.
+        reference: Drawn from rows before the date; how neighbours are chosen and weighed.
         as_of_date: Lines on or after this date are ignored.
-        settings: Exclusions, neighbourhood and the length of the lists.
+        settings: Exclusions, half-life and the length of the lists.
 
     Returns:
         recommend.products of model neighbours: the slots all and novel of every customer who bought something

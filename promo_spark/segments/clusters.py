@@ -30,6 +30,7 @@ _MOVED = 1e-4
 _PLACES = 9
 # Sums of decimals do not depend on the order of the rows.
 _EXACT = "decimal(28,10)"
+_FEW = 32
 # Its types demand the kind of function, at which it warns: it reads that from the function's own hints.
 _arrow_udf: Callable[..., Callable[..., Expression]] = arrow_udf
 
@@ -118,16 +119,9 @@ class SegmentModel(Model, _HasClusters, DefaultParamsReadable["SegmentModel"], D
         self._set_clusters(clusters, features)
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
-        clusters = self.clusters()
-
-        def place(points: pa.Array) -> pa.Array:
-            values = points.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
-            labels, distances = clusters.place(values.reshape(len(points), clusters.centres.shape[1]))
-            columns = [pa.array(labels.astype(np.int32)), pa.array(distances)]
-            return pa.StructArray.from_arrays(columns, names=[SEGMENT, DISTANCE])
-
-        told = f"{SEGMENT} int, {DISTANCE} double"
-        placed = _arrow_udf(place, told)(vector_to_array(F.col(self.getFeaturesCol())))
+        clusters, point = self.clusters(), vector_to_array(F.col(self.getFeaturesCol()))
+        is_plain = not len(clusters.precisions) and not clusters.offsets.any() and len(clusters.centres) <= _FEW
+        placed = _nearest_centre(point, clusters) if is_plain else _cheapest_component(point, clusters)
         names = {name: F.col("_placed")[name] for name in (SEGMENT, DISTANCE)}
         return dataset.withColumn("_placed", placed).withColumns(names).drop("_placed")
 
@@ -192,3 +186,38 @@ class SegmentClustering(
 
 def _exact_sum(value: Expression) -> Expression:
     return F.sum(value.cast(_EXACT)).cast("double")
+
+
+def _cheapest_component(point: Expression, clusters: Clusters) -> Expression:
+    def place(points: pa.Array) -> pa.Array:
+        values = points.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+        labels, distances = clusters.place(values.reshape(len(points), clusters.centres.shape[1]))
+        columns = [pa.array(labels.astype(np.int32)), pa.array(distances)]
+        return pa.StructArray.from_arrays(columns, names=[SEGMENT, DISTANCE])
+
+    return _arrow_udf(place, f"{SEGMENT} int, {DISTANCE} double")(point)
+
+
+def _nearest_centre(point: Expression, clusters: Clusters) -> Expression:
+    """The same for a few centres without a Python worker: k-means passes over all customers time and again."""
+    centres = [F.array(*map(F.lit, centre)).cast("array<double>") for centre in clusters.centres.tolist()]
+    squares = [F.aggregate(F.zip_with(point, centre, _squared_gap), F.lit(0.0), _plus) for centre in centres]
+    owners = clusters.owners.tolist()
+    # The least struct is the nearest, and of equals the first.
+    best = F.array_min(
+        F.array(
+            *[
+                F.struct(square.alias("square"), F.lit(place).alias("place"), F.lit(owner).alias("owner"))
+                for place, (square, owner) in enumerate(zip(squares, owners, strict=True))
+            ]
+        )
+    )
+    return F.struct(best["owner"].cast("int").alias(SEGMENT), F.sqrt(best["square"]).alias(DISTANCE))
+
+
+def _squared_gap(one: Expression, other: Expression) -> Expression:
+    return (one - other) * (one - other)
+
+
+def _plus(one: Expression, other: Expression) -> Expression:
+    return one + other

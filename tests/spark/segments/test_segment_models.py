@@ -165,7 +165,18 @@ class TestEveryMethod:
         # A customer's value is its first coordinate: the cloud that lies furthest to the right is number 0.
         order = sorted(range(3), key=lambda cluster: -cloud[labels == cluster, 0].mean())
         assert [row.segment_id for row in placed] == [order.index(label) for label in labels]
-        assert [row.distance for row in placed] == found.place(cloud)[1].tolist()
+        assert [row.distance for row in placed] == pytest.approx(found.place(cloud)[1])
+
+    def test_a_tie_goes_to_the_component_that_comes_first(self, spark: SparkSession) -> None:
+        middle = spark.createDataFrame([([0.0],)], "point ARRAY<DOUBLE>").select(
+            array_to_vector("point").alias("features")
+        )
+        centres, owners = np.array([[3.0], [1.0], [-1.0], [1.0]]), np.array([0, 2, 1, 0])
+        many = Clusters.around(np.repeat(centres, 20, axis=0), np.repeat(owners, 20))
+        for clusters in (Clusters.around(centres, owners), many):
+            row = SegmentModel(clusters).transform(middle).first()
+            assert row is not None
+            assert (row.segment_id, row.distance) == (2, 1.0)
 
     def test_a_saved_pipeline_places_customers_alike_in_any_layout(
         self, points: DataFrame, found: Clusters, tmp_path: Path

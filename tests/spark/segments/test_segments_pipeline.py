@@ -205,8 +205,8 @@ def test_dense_groups_label_everybody_in_a_reduced_space(spark: SparkSession, ma
     assert (chosen["method"], chosen["cluster_count"]) == ("hdbscan", 3)
     assert chosen["noise_rate"] == pytest.approx(1 / 61)
     placed = stage.rows(SEGMENT_CUSTOMERS)
-    # The one who is like nobody has a segment too, and is the furthest from its core.
-    assert [row["segment_id"] for row in placed[:60]] == [0] * 20 + [1] * 20 + [2] * 20
+    # The one who is like nobody has a segment too, and is far from its core; with that spend it is the most valuable.
+    assert [row["segment_id"] for row in placed] == [1] * 20 + [0] * 20 + [2] * 20 + [0]
     assert [row["customer_id"] for row in placed if row["distance"] > 1] == ["c060"]
     assert len(stage.models["customer_segments"].stages) == 3
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -49,8 +50,10 @@ def variance_explained(labels: Ints, outcomes: Floats) -> Explained:
     >>> variance_explained(np.array([0, 0, 1, 1]), outcomes).rate
     1.0
     """
-    # Mixed, because customers come sorted: parts of neighbours would be more alike than parts drawn at random.
-    parts = np.random.default_rng(0).permutation(len(labels)) % _PARTS
+    # Mixed, because customers come sorted and each part would hold some of every kind. What is explained settles how,
+    # so that two groupings of the same customers are compared on the same parts.
+    mixed = np.random.default_rng(crc32(np.ascontiguousarray(outcomes).tobytes()))
+    parts = mixed.permutation(len(labels)) % _PARTS
     without = [_rate(labels[parts != part], outcomes[parts != part]) for part in range(_PARTS)]
     return Explained(_rate(labels, outcomes), np.array(without))
 

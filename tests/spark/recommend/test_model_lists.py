@@ -126,7 +126,8 @@ def test_rules_are_those_of_frequent_patterns(make_rows: MakeRows) -> None:
 
 
 def described(make_rows: MakeRows) -> DataFrame:
-    kinds = {"p0": "bread", "p1": "bread", "p2": "milk", "p3": "milk", "new": "bread", "dull": "milk", "never": "milk"}
+    kinds = {"p0": "bread", "p1": "bread", "p2": "milk", "p3": "milk", "p4": "eggs", "p5": "eggs", "new": "bread"}
+    kinds |= {"dull": "milk", "never": "milk"}
     return make_rows(
         PRODUCTS,
         [
@@ -137,7 +138,8 @@ def described(make_rows: MakeRows) -> DataFrame:
 
 
 CONTENT = [("a", "p0", 1), ("a", "p0", 9), ("b", "p0", 3), ("a", "p2", 50), ("b", "p2", 2), ("b", "p3", 2),
-           ("c", "p3", 4), ("c", "p1", 5), ("b", "p1", 5), ("c", "new", 3), ("c", "dull", 70)]  # fmt: skip
+           ("c", "p3", 4), ("c", "p1", 5), ("b", "p1", 5), ("c", "new", 3), ("c", "dull", 70),
+           *((customer, eggs, 6) for customer in "bc" for eggs in ("p4", "p5"))]  # fmt: skip
 
 
 def test_content_recommends_what_is_described_alike_and_what_hardly_anybody_tried(make_rows: MakeRows) -> None:
@@ -145,7 +147,7 @@ def test_content_recommends_what_is_described_alike_and_what_hardly_anybody_trie
     content = shop.content()
     assert content is not None
     # Bought by one: new within the last days, dull long before. Since when what was never bought is on sale is unknown.
-    assert content.product_ids.tolist() == ["p0", "p1", "p2", "p3", "new"]
+    assert content.product_ids.tolist() == ["p0", "p1", "p2", "p3", "p4", "p5", "new"]
     lists = lists_of(recommend_by_content(**shop.tables, content=content, as_of_date=DAY, settings=SETTINGS), "content")
     # a buys bread often, milk once long ago.
     assert [product for product, _, _ in lists["a", "all"]] == ["p0", "p1", "p2", "p3"]

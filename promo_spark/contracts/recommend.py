@@ -4,6 +4,7 @@ from pyspark.sql import types as T
 
 from promo_spark.contracts.table import AS_OF_DATE, Column, TableContract
 
+_CUSTOMER = Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True)
 _AS_OF = Column(AS_OF_DATE, T.DateType(), "Learnt from events strictly before this date")
 
 RECOMMENDED_PRODUCTS = TableContract(
@@ -11,7 +12,7 @@ RECOMMENDED_PRODUCTS = TableContract(
     grain="one row per customer, model, slot and rank",
     key=("customer_id", "model", "slot", "rank", AS_OF_DATE),
     columns=(
-        Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
+        _CUSTOMER,
         _AS_OF,
         Column("model", T.StringType(), "Which model made the list"),
         Column(
@@ -36,7 +37,7 @@ SERVED_PRODUCTS = TableContract(
     grain="one row per customer, slot and rank: the list to use",
     key=("customer_id", "slot", "rank", AS_OF_DATE),
     columns=(
-        Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
+        _CUSTOMER,
         _AS_OF,
         Column("slot", T.StringType(), "As in recommend.products"),
         Column("rank", T.IntegerType(), "From 1, the best"),

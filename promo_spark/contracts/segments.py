@@ -4,15 +4,19 @@ from pyspark.sql import types as T
 
 from promo_spark.contracts.table import AS_OF_DATE, MONEY, Column, TableContract
 
+_CUSTOMER = Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True)
 _AS_OF = Column(AS_OF_DATE, T.DateType(), "Date of the features")
 _SEGMENT = Column("segment_id", T.IntegerType(), "Segment, 0 the most valuable, by mean weekly spend")
+_HORIZON = Column(
+    "horizon_days", T.IntegerType(), "How far ahead is looked, from the date on", unit="days", required=True
+)
 
 SEGMENT_CUSTOMERS = TableContract(
     name="segments.customers",
     grain="one row per customer with features",
     key=("customer_id", AS_OF_DATE),
     columns=(
-        Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
+        _CUSTOMER,
         _AS_OF,
         Column("segment_id", T.IntegerType(), "Segment, 0 the most valuable", required=True),
         Column(
@@ -90,7 +94,7 @@ HISTORIES = TableContract(
     grain="one row per customer with a purchase before the date; passed between steps, not stored",
     key=("customer_id", AS_OF_DATE),
     columns=(
-        Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
+        _CUSTOMER,
         _AS_OF,
         Column("shopping_days", T.ArrayType(T.IntegerType()), "Days with a purchase since 1970-01-01, ascending"),
         Column("spend_amounts", T.ArrayType(T.DoubleType()), "What was bought on each of them", unit="currency"),
@@ -103,11 +107,9 @@ SEGMENT_BEHAVIOUR = TableContract(
     grain="one row per customer with a purchase before the date",
     key=("customer_id", AS_OF_DATE),
     columns=(
-        Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
+        _CUSTOMER,
         _AS_OF,
-        Column(
-            "horizon_days", T.IntegerType(), "How far ahead is looked, from the date on", unit="days", required=True
-        ),
+        _HORIZON,
         Column(
             "churn_prob",
             T.DoubleType(),
@@ -152,7 +154,7 @@ PURCHASE_SUMMARIES = TableContract(
     grain="one row per customer with a purchase before the date; passed between steps, not stored",
     key=("customer_id", AS_OF_DATE),
     columns=(
-        Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
+        _CUSTOMER,
         _AS_OF,
         Column("purchase_day_count", T.LongType(), "Days with a purchase", unit="count"),
         Column("active_days", T.LongType(), "Days from the first of them to the last", unit="days"),
@@ -168,11 +170,9 @@ LIFETIME_VALUES = TableContract(
     grain="one row per customer with a purchase before the date",
     key=("customer_id", AS_OF_DATE),
     columns=(
-        Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
+        _CUSTOMER,
         _AS_OF,
-        Column(
-            "horizon_days", T.IntegerType(), "How far ahead is looked, from the date on", unit="days", required=True
-        ),
+        _HORIZON,
         Column("alive_prob", T.DoubleType(), "Probability of not having left for good", unit="probability"),
         Column(
             "expected_purchase_count",

@@ -7,6 +7,7 @@ customers decide, each customer is placed on its own, and what is summed over al
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -49,25 +50,35 @@ class Sample(NamedTuple):
     beside: Floats
 
 
-def draw_sample(points: DataFrame, *, features: str, size: int, seed: int, beside: Sequence[str] = ()) -> Sample:
-    """Bring the customers with the lowest hashes to the driver, ordered by their values.
+def draw_sample(
+    points: DataFrame,
+    *,
+    features: str,
+    size: int,
+    seed: int,
+    beside: Sequence[str] = (),
+    key: str = "customer_id",
+) -> Sample:
+    """Bring the customers, or other entities, with the lowest hashes to the driver, ordered by their values.
 
     Values and not ids decide the order, because every installation's key gives its customers other ids, and
     where clusters start depends on the order.
 
     Args:
-        points: One row per ``customer_id`` with a vector.
+        points: One row per entity with a vector.
         features: Column of the vector.
         size: Most customers to bring.
         seed: Another seed draws others.
-        beside: Columns of numbers to bring along.
+        beside: Columns of numbers to bring along; NaN where unknown.
+        key: Identifies an entity.
 
     Returns:
         The same for any layout of the rows.
     """
-    numbers = F.array(*[F.col(name).cast("double") for name in beside]).cast("array<double>")
+    unknown = F.lit(math.nan)
+    numbers = F.array(*[F.coalesce(F.col(name).cast("double"), unknown) for name in beside]).cast("array<double>")
     drawn = (
-        points.orderBy(F.xxhash64("customer_id", F.lit(seed)), "customer_id")
+        points.orderBy(F.xxhash64(key, F.lit(seed)), key)
         .limit(size)
         .select(vector_to_array(F.col(features)).alias("point"), numbers.alias("beside"))
         .collect()
@@ -121,7 +132,7 @@ class SegmentModel(Model, _HasClusters, DefaultParamsReadable["SegmentModel"], D
     def _transform(self, dataset: DataFrame) -> DataFrame:
         clusters, point = self.clusters(), vector_to_array(F.col(self.getFeaturesCol()))
         is_plain = not len(clusters.precisions) and not clusters.offsets.any() and len(clusters.centres) <= _FEW
-        placed = _nearest_centre(point, clusters) if is_plain else _cheapest_component(point, clusters)
+        placed = nearest_centre(point, clusters) if is_plain else _cheapest_component(point, clusters)
         names = {name: F.col("_placed")[name] for name in (SEGMENT, DISTANCE)}
         return dataset.withColumn("_placed", placed).withColumns(names).drop("_placed")
 
@@ -198,8 +209,16 @@ def _cheapest_component(point: Expression, clusters: Clusters) -> Expression:
     return _arrow_udf(place, f"{SEGMENT} int, {DISTANCE} double")(point)
 
 
-def _nearest_centre(point: Expression, clusters: Clusters) -> Expression:
-    """The same for a few centres without a Python worker: k-means passes over all customers time and again."""
+def nearest_centre(point: Expression, clusters: Clusters) -> Expression:
+    """Place points without a Python worker, for a few centres: k-means passes over all customers time and again.
+
+    Args:
+        point: Array of doubles.
+        clusters: Without precisions and offsets.
+
+    Returns:
+        A struct of ``segment_id`` and ``distance``; of equally near centres the first is taken.
+    """
     centres = [F.array(*map(F.lit, centre)).cast("array<double>") for centre in clusters.centres.tolist()]
     squares = [F.aggregate(F.zip_with(point, centre, _squared_gap), F.lit(0.0), _plus) for centre in centres]
     owners = clusters.owners.tolist()

@@ -12,16 +12,17 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.param.shared import HasFeaturesCol
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
-from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.table import TableContract
 from promo_spark.kernels.beta_binomial import fit_rates
+from promo_spark.kernels.clustering import Clusters
 from promo_spark.kernels.entity_clusters import EntityClusters, Words, find_clusters, name_clusters
+from promo_spark.segments.clusters import DISTANCE, SEGMENT, draw_sample, nearest_centre
 from promo_spark.segments.scaling import FEATURES, CustomerScaler
 
-CLUSTER, NAME, DISTANCE = "cluster_id", "cluster_name", "distance"
+CLUSTER, NAME = "cluster_id", "cluster_name"
 EXPECTED_RATE = "expected_redemption_rate"
 SAMPLE_SIZE = 5_000
 _MOST_RATES = 100_000
@@ -101,16 +102,13 @@ class EntityClusterModel(Model, HasFeaturesCol, DefaultParamsReadable["EntityClu
         self._set(featuresCol=FEATURES, centres=[list(centre) for centre in centres], names=list(names))
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
-        distances = F.array(*[_distance(F.col("_point"), centre) for centre in self.getOrDefault(self.centres)])
-        nearest = F.array_position("_distances", F.array_min("_distances")).cast("int")
+        centres = Clusters.around(np.array(self.getOrDefault(self.centres), dtype=np.float64))
         names = F.array(*[F.lit(name) for name in self.getOrDefault(self.names)])
         return (
-            dataset.withColumn("_point", vector_to_array(F.col(self.getFeaturesCol())))
-            .withColumn("_distances", distances)
-            .withColumns(
-                {CLUSTER: nearest - 1, NAME: F.element_at(names, nearest), DISTANCE: F.array_min("_distances")}
-            )
-            .drop("_point", "_distances")
+            dataset.withColumn("_placed", nearest_centre(vector_to_array(F.col(self.getFeaturesCol())), centres))
+            .withColumns({CLUSTER: F.col("_placed")[SEGMENT], DISTANCE: F.col("_placed")[DISTANCE]})
+            .withColumn(NAME, F.element_at(names, F.col(CLUSTER) + 1))
+            .drop("_placed")
         )
 
 
@@ -151,24 +149,17 @@ def fit_entity_clusters(
     """
     scaler = CustomerScaler(columns=tuple(kind.words)).fit(entities)
     columns = tuple(scaler.getInputCols())
-    rows = (
-        scaler.transform(entities)
-        .orderBy(F.xxhash64(kind.key, F.lit(seed)), kind.key)
-        .limit(SAMPLE_SIZE)
-        .select(F.col(kind.value).cast("double").alias("value"), vector_to_array(F.col(FEATURES)).alias("point"))
-        .collect()
+    sample = draw_sample(
+        scaler.transform(entities), features=FEATURES, size=SAMPLE_SIZE, seed=seed, beside=(kind.value,), key=kind.key
     )
-    unknown = float("nan")
-    drawn = sorted((*row["point"], unknown if row["value"] is None else row["value"]) for row in rows)
-    table = np.array(drawn, dtype=np.float64).reshape(len(drawn), -1)
-    points, values = table[:, :-1], table[:, -1]
+    points, values = sample.points, sample.beside[:, 0]
     found = find_clusters(points, counts, smallest_rate=smallest_rate, seed=seed)
     centres = found.centres[_by_value(points, values, found.centres)]
     names = name_clusters(centres, columns, kind.words)
     if len(centres) == 1:
         names = [f"All {kind.name}"]
     model = EntityClusterModel(centres.tolist(), names)
-    return EntityFit(PipelineModel([scaler, model]), found, columns, len(drawn))
+    return EntityFit(PipelineModel([scaler, model]), found, columns, len(points))
 
 
 def place_entities(*, entities: DataFrame, model: PipelineModel, contract: TableContract) -> DataFrame:
@@ -195,8 +186,3 @@ def _by_value(
     sums = np.bincount(nearest[known], values[known], minlength=len(centres))
     means = np.where(sizes > 0, sums / np.maximum(sizes, 1), -np.inf)
     return sorted(range(len(centres)), key=lambda place: (-means[place], *centres[place]))
-
-
-def _distance(point: Expression, centre: Sequence[float]) -> Expression:
-    squares = [(point[place] - F.lit(value)) * (point[place] - F.lit(value)) for place, value in enumerate(centre)]
-    return F.sqrt(sum(squares, F.lit(0.0)))

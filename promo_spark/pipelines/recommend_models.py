@@ -77,7 +77,7 @@ def _by_content(stage: Stage, known: Known) -> DataFrame | None:
     content = describe_content(
         purchases=known.purchases,
         products=known.tables["products"],
-        product_ids=known.reference.product_ids,
+        reference=known.reference,
         as_of_date=stage.as_of_date,
         settings=settings,
     )

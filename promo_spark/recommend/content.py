@@ -20,8 +20,9 @@ from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
 from promo_spark.contracts.step import produces
 from promo_spark.kernels.scored_lists import best_of_slots
 from promo_spark.kernels.topk import TopK
-from promo_spark.recommend.habits import blocks_of, pack_habits, recommend_by_habits
-from promo_spark.recommend.purchases import is_excluded, summarise_purchases
+from promo_spark.recommend.habits import recommend_by_habits
+from promo_spark.recommend.neighbours import ReferenceCustomers
+from promo_spark.recommend.purchases import is_excluded
 
 ATTRIBUTES = ("department", "category", "subcategory", "brand", "manufacturer_id", "package_size")
 _MOST_TERMS = 1 << 16
@@ -46,6 +47,11 @@ class ContentVectors:
     vectors: sparse.csr_matrix
     customer_blocks: int
 
+    @property
+    def model(self) -> str:
+        """Name of the model in recommend.products."""
+        return "content"
+
     def best(self, rows: pa.RecordBatch, habits: sparse.csr_matrix, length: int) -> Mapping[str, TopK]:  # noqa: ARG002  (habits are all it takes)
         """The products most like what each customer buys, in the slots all, novel and cold."""
 
@@ -61,7 +67,7 @@ def describe_content(
     *,
     purchases: DataFrame,
     products: DataFrame,
-    product_ids: NDArray[np.str_],
+    reference: ReferenceCustomers,
     as_of_date: date,
     settings: RecommendSettings,
 ) -> ContentVectors | None:
@@ -72,9 +78,9 @@ def describe_content(
     silver.products does not say since when a product is on sale, and it may be from after the date.
 
     Args:
-        purchases: Rows of ``summarise_purchases``; read twice, so best persisted.
+        purchases: Rows of ``summarise_purchases``.
         products: silver.products.
-        product_ids: The catalogue, in the order of its ids.
+        reference: Names the catalogue.
         as_of_date: The date.
         settings: Exclusions and ``cold_days``.
 
@@ -82,8 +88,8 @@ def describe_content(
         The vectors, or None where nothing tells products of the catalogue apart. A term weighs
         1 + log((1 + n) / (1 + products that have it)).
     """
-    cold = _cold_products(purchases, products, product_ids, as_of_date, settings)
-    ids = np.concatenate([product_ids, cold])
+    cold = _cold_products(purchases, products, reference.product_ids, as_of_date, settings)
+    ids = np.concatenate([reference.product_ids, cold])
     described = products.select("product_id", "product_name", *ATTRIBUTES).toPandas().set_index("product_id")
     terms = _terms_of(described.reindex(ids))
     weigher = TfidfVectorizer(analyzer=list, min_df=2, max_df=_COMMON, max_features=_MOST_TERMS, dtype=np.float32)
@@ -91,10 +97,9 @@ def describe_content(
         vectors = weigher.fit_transform(terms)
     except ValueError:  # no term is shared by two products, or each by most of them
         return None
-    if vectors[: len(product_ids)].nnz == 0:
+    if vectors[: reference.n_catalogue].nnz == 0:
         return None
-    n_customers = purchases.select("customer_id").distinct().count()
-    return ContentVectors(ids, len(product_ids), sparse.csr_matrix(vectors), blocks_of(n_customers))
+    return ContentVectors(ids, reference.n_catalogue, sparse.csr_matrix(vectors), reference.customer_blocks)
 
 
 @produces(RECOMMENDED_PRODUCTS, order_lines=ORDER_LINES, products=PRODUCTS)
@@ -122,14 +127,8 @@ def recommend_by_content(
         recommend.products of model content: the slots all, novel and, where there are such products, cold, of
         every customer who bought any of these before the date.
     """
-    purchases = summarise_purchases(
-        order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings
-    )
-    customers = pack_habits(purchases, content.product_ids, as_of_date, settings).repartition(
-        content.customer_blocks, "customer_id"
-    )
     return recommend_by_habits(
-        customers=customers, recommender=content, model="content", as_of_date=as_of_date, settings=settings
+        order_lines=order_lines, products=products, recommender=content, as_of_date=as_of_date, settings=settings
     )
 
 

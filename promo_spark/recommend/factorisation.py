@@ -95,33 +95,44 @@ def fit_factorisation(
     n_ratings, n_customers, n_products = _sizes(ratings)
     if min(n_customers, n_products) < _FEWEST:
         return None
-    blocks = max(2, n_ratings // _ROWS_PER_BLOCK)
     als = ALS(
         rank=settings.rank,
         maxIter=settings.iterations,
         regParam=settings.regularisation,
         alpha=settings.confidence_alpha,
         implicitPrefs=True,
-        numUserBlocks=blocks,
-        numItemBlocks=blocks,
-        userCol="customer_index",
-        itemCol="product_index",
         ratingCol="rating",
-        coldStartStrategy="drop",
         seed=seed,
     )
-    # The sums inside ALS depend on the order of its input: laid out by content, it repeats to the bit.
-    laid_out = ratings.repartition(blocks, "customer_index").sortWithinPartitions("customer_index", "product_index")
-    model = als.fit(laid_out)
+    model = fit_als(als, ratings, n_ratings)
     return Factorisation(
         model=model,
         ratings=ratings,
         customers=customers,
         products=products,
-        product_factors=_collect_product_factors(model, products),
+        product_factors=collect_product_factors(
+            model.itemFactors.join(products, F.col("id") == F.col("product_index")).withColumnRenamed(
+                "features", "factors"
+            )
+        ),
         customer_count=n_customers,
         rating_count=n_ratings,
     )
+
+
+def fit_als(als: ALS, ratings: DataFrame, n_ratings: int) -> ALSModel:
+    """Fit alternating least squares so that the same ratings give the same factors.
+
+    Args:
+        als: What is fitted; its columns but that of the rating, and its blocks, are set here.
+        ratings: customer_index, product_index and the rating, one row per pair.
+        n_ratings: Its rows.
+    """
+    blocks = max(2, n_ratings // _ROWS_PER_BLOCK)
+    als.setUserCol("customer_index").setItemCol("product_index").setNumBlocks(blocks).setColdStartStrategy("drop")
+    # The sums inside ALS depend on the order of its input: laid out by content, it repeats to the bit.
+    laid_out = ratings.repartition(blocks, "customer_index").sortWithinPartitions("customer_index", "product_index")
+    return als.fit(laid_out)
 
 
 @produces(FACTORS)
@@ -184,14 +195,14 @@ def _sizes(ratings: DataFrame) -> tuple[int, int, int]:
     return sizes[0], sizes[1], sizes[2]
 
 
-def _collect_product_factors(model: ALSModel, products: DataFrame) -> ProductFactors:
-    rows = (
-        model.itemFactors.join(products, F.col("id") == F.col("product_index"))
-        .select("product_index", "product_id", "features")
-        .toPandas()
-        .sort_values("product_index")
-    )
+def collect_product_factors(factors: DataFrame) -> ProductFactors:
+    """Bring the factors of a catalogue to the driver.
+
+    Args:
+        factors: product_index, product_id, factors; one row per product.
+    """
+    rows = factors.select("product_index", "product_id", "factors").toPandas().sort_values("product_index")
     return ProductFactors(
         product_ids=rows["product_id"].to_numpy(dtype=np.str_),
-        factors=np.array(rows["features"].tolist(), dtype=np.float32),
+        factors=np.array(rows["factors"].tolist(), dtype=np.float32),
     )

@@ -23,7 +23,7 @@ from promo_spark.recommend.packed_lists import (
     unpack_column,
     unpack_lists,
 )
-from promo_spark.recommend.purchases import index_products
+from promo_spark.recommend.purchases import index_products, summarise_purchases
 
 _CUSTOMERS_PER_BLOCK = 1024
 _Maker = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
@@ -31,6 +31,14 @@ _Maker = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 class HabitRecommender(Protocol):
     """What makes lists from habits; sent to every worker once."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model in recommend.products."""
+
+    @property
+    def customer_blocks(self) -> int:
+        """Into how many parts to cut all customers when lists are made."""
 
     @property
     def product_ids(self) -> NDArray[np.str_]:
@@ -102,25 +110,37 @@ def blocks_of(n_customers: int) -> int:
 
 
 def recommend_by_habits(
-    *, customers: DataFrame, recommender: HabitRecommender, model: str, as_of_date: date, settings: RecommendSettings
+    *,
+    order_lines: DataFrame,
+    products: DataFrame,
+    recommender: HabitRecommender,
+    as_of_date: date,
+    settings: RecommendSettings,
+    beside: DataFrame | None = None,
 ) -> DataFrame:
-    """Make each customer's lists.
+    """Make the lists of every customer who bought any of the recommender's products before the date.
 
     Args:
-        customers: Rows of ``pack_habits``, cut into tasks.
+        order_lines: silver.order_lines.
+        products: silver.products.
         recommender: Learnt from rows before the date.
-        model: Its name.
-        as_of_date: The date.
-        settings: Length of the lists.
+        as_of_date: Lines on or after this date are ignored.
+        settings: Exclusions, half-life and the length of the lists.
+        beside: One row per ``customer_id`` with what else the recommender looks at; customers without one are left out.
 
     Returns:
-        recommend.products of the model.
+        recommend.products of the recommender's model.
     """
-    shared = customers.sparkSession.sparkContext.broadcast(recommender)
-    made = customers.mapInArrow(
+    purchases = summarise_purchases(
+        order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings
+    )
+    customers = pack_habits(purchases, recommender.product_ids, as_of_date, settings)
+    known = customers if beside is None else customers.join(beside, "customer_id")
+    shared = order_lines.sparkSession.sparkContext.broadcast(recommender)
+    made = known.repartition(recommender.customer_blocks, "customer_id").mapInArrow(
         _list_maker(shared, settings.list_length), ", ".join(("customer_id string", *LIST_COLUMNS))
     )
-    return attribute_lists(unpack_lists(made), model=model, as_of_date=as_of_date)
+    return attribute_lists(unpack_lists(made), model=recommender.model, as_of_date=as_of_date)
 
 
 def _list_maker(shared: Broadcast[HabitRecommender], length: int) -> _Maker:

@@ -19,6 +19,7 @@ from promo_spark.kernels.candidates import Candidates, find_candidates
 from promo_spark.kernels.habits import habits_before
 from promo_spark.kernels.packed_items import NONE
 from promo_spark.kernels.topk import TopK
+from promo_spark.recommend.habits import blocks_of
 from promo_spark.recommend.neighbours import places_of
 from promo_spark.recommend.packed_lists import LIST_COLUMNS, attribute_lists, pack_lists, unpack_lists
 from promo_spark.recommend.ranker import (
@@ -38,7 +39,6 @@ from promo_spark.recommend.windows import (
     purchases_of,
 )
 
-_CUSTOMERS_PER_BLOCK = 1024
 Learnt = tuple[Trees, NDArray[np.float64]]
 """Trees, and the probability of each bin of margins."""
 _Maker = Callable[[Batches], Iterator[pa.RecordBatch]]
@@ -87,7 +87,7 @@ def fit_hybrid(
     packed = pack_purchase_days(
         order_lines=order_lines, products=products, product_ids=product_ids, as_of_date=as_of_date, settings=settings
     ).persist()
-    blocks = 1 + packed.count() // _CUSTOMERS_PER_BLOCK
+    blocks = blocks_of(packed.count())
     customers = _laid_out(packed, blocks).persist()
     cuts = [-settings.ranker_days * window for window in range(settings.ranker_windows, -1, -1)]
     windows = prepare_windows(customers=customers, product_ids=product_ids, groups=groups, cuts=cuts, settings=settings)

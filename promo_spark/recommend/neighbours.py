@@ -23,7 +23,7 @@ from promo_spark.kernels.neighbours import Neighbourhood, Pool, make_pool, recom
 from promo_spark.kernels.packed_items import NONE
 from promo_spark.kernels.topk import TopK
 from promo_spark.recommend.habits import blocks_of, habit_matrices, pack_habits, recommend_by_habits
-from promo_spark.recommend.purchases import number_products, summarise_purchases
+from promo_spark.recommend.purchases import number_products
 
 _FEWEST = 2
 
@@ -45,6 +45,11 @@ class ReferenceCustomers:
     pool: Pool
     neighbourhood: Neighbourhood
     customer_blocks: int
+
+    @property
+    def model(self) -> str:
+        """Name of the model in recommend.products."""
+        return "neighbours"
 
     @property
     def n_catalogue(self) -> int:
@@ -115,14 +120,8 @@ def recommend_by_neighbours(
         recommend.products of model neighbours: the slots all and novel of every customer who bought something
         of the catalogue before the date.
     """
-    purchases = summarise_purchases(
-        order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings
-    )
-    customers = pack_habits(purchases, reference.product_ids, as_of_date, settings).repartition(
-        reference.customer_blocks, "customer_id"
-    )
     return recommend_by_habits(
-        customers=customers, recommender=reference, model="neighbours", as_of_date=as_of_date, settings=settings
+        order_lines=order_lines, products=products, recommender=reference, as_of_date=as_of_date, settings=settings
     )
 
 

@@ -19,10 +19,10 @@ from promo_spark.contracts.step import produces
 from promo_spark.kernels.product_links import Linked, basket_links, buyer_links, strongest_links
 from promo_spark.kernels.scored_lists import best_of_slots
 from promo_spark.kernels.topk import TopK
-from promo_spark.recommend.habits import pack_habits, recommend_by_habits
+from promo_spark.recommend.habits import recommend_by_habits
 from promo_spark.recommend.neighbours import ReferenceCustomers
 from promo_spark.recommend.packed_lists import unpack_column
-from promo_spark.recommend.purchases import index_products, keep_eligible_lines, summarise_purchases
+from promo_spark.recommend.purchases import index_products, keep_eligible_lines
 
 _PRODUCTS_PER_TASK = 2048
 _LINK_COLUMNS = "product int, linked array<int>, weights array<float>"
@@ -128,14 +128,8 @@ def recommend_by_links(
         recommend.products of the model that the links name: the slots all and novel of every customer who bought
         something of the catalogue before the date. Equal scores go to the smaller product_id.
     """
-    purchases = summarise_purchases(
-        order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings
-    )
-    customers = pack_habits(purchases, links.product_ids, as_of_date, settings).repartition(
-        links.customer_blocks, "customer_id"
-    )
     return recommend_by_habits(
-        customers=customers, recommender=links, model=links.model, as_of_date=as_of_date, settings=settings
+        order_lines=order_lines, products=products, recommender=links, as_of_date=as_of_date, settings=settings
     )
 
 

@@ -8,7 +8,6 @@ Source: Koren, Bell and Volinsky 2009, Matrix factorization techniques for recom
 from dataclasses import dataclass
 from datetime import date
 
-import numpy as np
 from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -17,14 +16,13 @@ from promo_spark.contracts.recommend import RECOMMENDED_PRODUCTS
 from promo_spark.contracts.settings import RecommendSettings
 from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS, RATINGS
 from promo_spark.contracts.step import produces
-from promo_spark.recommend.factorisation import ProductFactors, number_customers
+from promo_spark.recommend.factorisation import ProductFactors, collect_product_factors, fit_als, number_customers
 from promo_spark.recommend.habits import blocks_of
 from promo_spark.recommend.packed_lists import attribute_lists
 from promo_spark.recommend.purchases import index_products, is_excluded, number_products, summarise_purchases
 from promo_spark.recommend.topk import list_best_products
 
 _FEWEST = 2
-_ROWS_PER_BLOCK = 500_000
 _EXACT = "decimal(28,9)"
 
 
@@ -79,21 +77,14 @@ def fit_ratings(
         kept.unpersist()
         return None
     residuals, customer_biases, product_biases = _remove_biases(kept, sizes[3], settings.rating_prior)
-    blocks = max(2, sizes[2] // _ROWS_PER_BLOCK)
-    # The sums inside ALS depend on the order of its input: laid out by content, it repeats to the bit.
-    laid_out = residuals.repartition(blocks, "customer_index").sortWithinPartitions("customer_index", "product_index")
-    model = ALS(
+    als = ALS(
         rank=settings.rating_rank,
         maxIter=settings.rating_iterations,
         regParam=settings.rating_regularisation,
-        numUserBlocks=blocks,
-        numItemBlocks=blocks,
-        userCol="customer_index",
-        itemCol="product_index",
         ratingCol="residual",
-        coldStartStrategy="drop",
         seed=seed,
-    ).fit(laid_out)
+    )
+    model = fit_als(als, residuals, sizes[2])
     kept.unpersist()
     return RatingModel(
         model=model,
@@ -206,13 +197,5 @@ def _customer_factors(model: ALSModel, biases: DataFrame, mean: float) -> DataFr
 
 def _product_factors(model: ALSModel, biases: DataFrame) -> ProductFactors:
     own = F.array(F.col("product_bias"), F.lit(1.0)).cast("array<float>")
-    rows = (
-        model.itemFactors.join(biases, F.col("id") == F.col("product_index"))
-        .select("product_index", "product_id", F.concat("features", own).alias("factors"))
-        .toPandas()
-        .sort_values("product_index")
-    )
-    return ProductFactors(
-        product_ids=rows["product_id"].to_numpy(dtype=np.str_),
-        factors=np.array(rows["factors"].tolist(), dtype=np.float32),
-    )
+    joined = model.itemFactors.join(biases, F.col("id") == F.col("product_index"))
+    return collect_product_factors(joined.withColumn("factors", F.concat("features", own)))

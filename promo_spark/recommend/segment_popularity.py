@@ -18,8 +18,8 @@ from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
 from promo_spark.contracts.step import produces
 from promo_spark.kernels.scored_lists import best_of_slots
 from promo_spark.kernels.topk import TopK
-from promo_spark.recommend.habits import blocks_of, pack_habits, recommend_by_habits
-from promo_spark.recommend.purchases import index_products, summarise_purchases
+from promo_spark.recommend.habits import blocks_of, recommend_by_habits
+from promo_spark.recommend.purchases import index_products
 
 _LENT = 20
 """A segment's share is a mean of its own and everybody's, as if so many more customers had bought as everybody does."""
@@ -40,6 +40,11 @@ class SegmentPopularity:
     segment_ids: NDArray[np.int64]
     shares: NDArray[np.float32]
     customer_blocks: int
+
+    @property
+    def model(self) -> str:
+        """Name of the model in recommend.products."""
+        return "segment_popularity"
 
     @property
     def n_catalogue(self) -> int:
@@ -125,21 +130,12 @@ def recommend_by_segment(
         bought something of the catalogue before the date. The score is the share of the segment's customers,
         drawn towards everybody's where the segment is small; equal shares go to the smaller product_id.
     """
-    purchases = summarise_purchases(
-        order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings
-    )
-    known = segments.where(F.col("segment_id").isin(popularity.segment_ids.tolist())).select(
-        "customer_id", "segment_id"
-    )
-    customers = (
-        pack_habits(purchases, popularity.product_ids, as_of_date, settings)
-        .join(known, "customer_id")
-        .repartition(popularity.customer_blocks, "customer_id")
-    )
+    known = segments.where(F.col("segment_id").isin(popularity.segment_ids.tolist()))
     return recommend_by_habits(
-        customers=customers,
+        order_lines=order_lines,
+        products=products,
         recommender=popularity,
-        model="segment_popularity",
         as_of_date=as_of_date,
         settings=settings,
+        beside=known.select("customer_id", "segment_id"),
     )

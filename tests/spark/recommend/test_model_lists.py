@@ -68,7 +68,7 @@ class Shop:
         return describe_content(
             purchases=self.purchases,
             products=self.products,
-            product_ids=self.reference.product_ids,
+            reference=self.reference,
             as_of_date=DAY,
             settings=SETTINGS,
         )

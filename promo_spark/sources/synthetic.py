@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -44,11 +45,13 @@ _MONEY = "decimal(18,2)"
 def synthetic_tables(spark: SparkSession, source: SyntheticSource) -> dict[str, DataFrame]:
     """All tables of the simulated retailer.
 
+    Three of them come from the lines bought: those are persisted on disk, until the caller clears the cache.
+
     Returns:
         Per entity the received columns of bronze, with the raw customer id in place of the pseudonym,
         and ``source_ordinal``; one row per record.
     """
-    lines = simulate_lines(spark, source)
+    lines = simulate_lines(spark, source).persist(StorageLevel.DISK_ONLY)
     made = {
         "customers": _customers(spark, source),
         "products": _products(spark, source),

@@ -1,7 +1,10 @@
 """What exists: every table of the system, declared once."""
 
+from promo_spark.contracts.assignment import ASSIGNMENT_TABLES
 from promo_spark.contracts.audit import AUDIT
+from promo_spark.contracts.decisions import DECISION_TABLES
 from promo_spark.contracts.features import FEATURES
+from promo_spark.contracts.ideas import IDEAS
 from promo_spark.contracts.identity import IDENTITY
 from promo_spark.contracts.learning import LEARNING
 from promo_spark.contracts.measurement import MEASUREMENT
@@ -27,7 +30,10 @@ TABLES: dict[str, TableContract] = {
         *ENTITY_CLUSTERS,
         *RECOMMEND,
         *RESPONSE,
+        *DECISION_TABLES,
         *PLANS,
+        *ASSIGNMENT_TABLES,
+        *IDEAS,
         *MEASUREMENT,
         *LEARNING,
         *AUDIT,

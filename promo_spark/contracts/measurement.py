@@ -48,4 +48,28 @@ FORECAST_ACTUALS = TableContract(
     ),
 )
 
-MEASUREMENT = (BACKTESTS, FORECAST_ACTUALS)
+POLICY_VALUES = TableContract(
+    name="measurement.policy_values",
+    grain="one row per policy that was compared before the assignment",
+    key=("policy", AS_OF_DATE),
+    columns=(
+        Column("policy", T.StringType(), "personalised, constant:<arm> or none"),
+        Column(AS_OF_DATE, T.DateType(), "Learnt from decisions whose outcomes were known before this date"),
+        Column(
+            "value_amount",
+            T.DoubleType(),
+            "Doubly robust value per customer beside giving nothing, out of fold",
+            unit="currency",
+        ),
+        Column("standard_error", T.DoubleType(), "Its sampling error over customers"),
+        Column("cost_amount", T.DoubleType(), "Cost per customer", unit="currency"),
+        Column("gain_amount", T.DoubleType(), "Value less that of the best simple policy", unit="currency"),
+        Column("gain_error", T.DoubleType(), "Sampling error of the gain, in pairs"),
+        Column("p_value", T.DoubleType(), "One-sided, of no gain", unit="probability"),
+        Column("is_chosen", T.BooleanType(), "What the assignment follows", required=True),
+        Column("told", T.StringType(), "The verdict in words"),
+        Column("learnt_from", T.StringType(), "randomised or observational", required=True),
+    ),
+)
+
+MEASUREMENT = (BACKTESTS, FORECAST_ACTUALS, POLICY_VALUES)

@@ -62,4 +62,24 @@ FACTORS = TableContract(
     checks=("entity IN ('customer', 'product')",),
 )
 
-RECOMMEND = (RECOMMENDED_PRODUCTS, SERVED_PRODUCTS, FACTORS)
+RECOMMENDED_PROMOTIONS = TableContract(
+    name="recommend.promotions",
+    grain="one row per customer and rank, over the promotions that are planned",
+    key=("customer_id", "rank", AS_OF_DATE),
+    columns=(
+        _CUSTOMER,
+        Column("rank", T.IntegerType(), "From 1, the likeliest to be redeemed"),
+        _AS_OF,
+        Column("promotion_id", T.StringType(), "Promotion", required=True),
+        Column("redemption_prob", T.DoubleType(), "P(redemption | given it), calibrated", unit="probability"),
+        Column(
+            "model",
+            T.StringType(),
+            "redemption: learnt; class_rate or overall_rate: how often promotions of its class, or all, were redeemed",
+            required=True,
+        ),
+    ),
+    checks=("rank >= 1", "redemption_prob BETWEEN 0 AND 1"),
+)
+
+RECOMMEND = (RECOMMENDED_PRODUCTS, SERVED_PRODUCTS, FACTORS, RECOMMENDED_PROMOTIONS)

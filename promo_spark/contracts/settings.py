@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings, UpliftSettings
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
 from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings
 
@@ -242,7 +243,10 @@ class Settings(Frozen):
     segments: SegmentSettings = SegmentSettings()
     recommend: RecommendSettings = RecommendSettings()
     response: ResponseSettings = ResponseSettings()
+    uplift: UpliftSettings = UpliftSettings()
     plan: PlanSettings = PlanSettings()
+    assign: AssignSettings = AssignSettings()
+    ideas: IdeaSettings = IdeaSettings()
     backtest: BacktestSettings = BacktestSettings()
     report: ReportSettings = ReportSettings()
     tune: TuneSettings = TuneSettings()

@@ -218,6 +218,52 @@ PRICES = TableContract(
     mode="merged",
 )
 
+EXPOSURES = TableContract(
+    name="silver.exposures",
+    grain="one row per promotion delivered to, or seen by, a customer at an instant",
+    key=("promotion_id", "customer_id", "exposed_at"),
+    columns=(
+        Column("promotion_id", _STRING, "Promotion"),
+        _customer_id(),
+        Column("exposed_at", T.TimestampType(), "When it was delivered or seen, UTC"),
+        Column("channel", _STRING, "How"),
+        *LINEAGE,
+    ),
+    mode="merged",
+)
+
+EVENTS = TableContract(
+    name="silver.events",
+    grain="one row per thing a customer did with a product at an instant",
+    key=("customer_id", "product_id", "event_type", "happened_at"),
+    columns=(
+        _customer_id(),
+        Column("product_id", _STRING, "Product"),
+        Column("event_type", _STRING, "view, search, click, cart or review"),
+        Column("happened_at", T.TimestampType(), "When, UTC"),
+        *LINEAGE,
+    ),
+    checks=("event_type IN ('view', 'search', 'click', 'cart', 'review')",),
+    mode="merged",
+)
+
+OVERRIDES = TableContract(
+    name="silver.overrides",
+    grain="one row per customer and promotion that a manager decided about",
+    key=("customer_id", "promotion_id"),
+    columns=(
+        _customer_id(),
+        Column("promotion_id", _STRING, "Promotion; * for any, with exclude"),
+        Column("action", _STRING, "force: gets it; lock: it or nothing; exclude: does not get it", required=True),
+        Column("first_date", T.DateType(), "First day it holds for; always where NULL"),
+        Column("last_date", T.DateType(), "Last day it holds for; always where NULL"),
+        Column("reason", _STRING, "Why, in the manager's words"),
+        *LINEAGE,
+    ),
+    checks=("action IN ('force', 'lock', 'exclude')", "promotion_id <> '*' OR action = 'exclude'"),
+    mode="merged",
+)
+
 SILVER = (
     CUSTOMERS,
     PRODUCTS,
@@ -228,4 +274,7 @@ SILVER = (
     REDEMPTIONS,
     RATINGS,
     PRICES,
+    EXPOSURES,
+    EVENTS,
+    OVERRIDES,
 )

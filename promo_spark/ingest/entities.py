@@ -8,6 +8,9 @@ from pyspark.sql import functions as F
 from promo_spark.contracts.silver import (
     ASSIGNMENTS,
     CUSTOMERS,
+    EVENTS,
+    EXPOSURES,
+    OVERRIDES,
     PRICES,
     PRODUCTS,
     PROMOTION_PRODUCTS,
@@ -99,3 +102,21 @@ def conform_prices(*, prices: DataFrame) -> DataFrame:
     """
     monday = F.trunc(F.date_add("week_start_date", 3), "week")
     return prices.withColumn("week_start_date", monday)
+
+
+@produces(EXPOSURES, keep=_FAULTS, exposures=bronze_of(EXPOSURES))
+def conform_exposures(*, exposures: DataFrame) -> DataFrame:
+    """Exposures as received, one row per record of bronze.exposures."""
+    return exposures
+
+
+@produces(EVENTS, keep=_FAULTS, events=bronze_of(EVENTS))
+def conform_events(*, events: DataFrame) -> DataFrame:
+    """Events as received, one row per record of bronze.events."""
+    return events
+
+
+@produces(OVERRIDES, keep=_FAULTS, overrides=bronze_of(OVERRIDES))
+def conform_overrides(*, overrides: DataFrame) -> DataFrame:
+    """Overrides as received, one row per record of bronze.overrides."""
+    return overrides

@@ -27,7 +27,10 @@ from promo_spark.contracts.records import RAW_CUSTOMER_ID
 from promo_spark.contracts.silver import (
     ASSIGNMENTS,
     CUSTOMERS,
+    EVENTS,
+    EXPOSURES,
     ORDER_LINES,
+    OVERRIDES,
     PRICES,
     PRODUCTS,
     PROMOTION_PRODUCTS,
@@ -42,6 +45,9 @@ from promo_spark.contracts.truth import TRUE_EFFECTS
 from promo_spark.ingest.entities import (
     conform_assignments,
     conform_customers,
+    conform_events,
+    conform_exposures,
+    conform_overrides,
     conform_prices,
     conform_products,
     conform_promotion_products,
@@ -67,6 +73,9 @@ _CONFORM: dict[str, Callable[..., DataFrame]] = {
     REDEMPTIONS.entity: conform_redemptions,
     RATINGS.entity: conform_ratings,
     PRICES.entity: conform_prices,
+    EXPOSURES.entity: conform_exposures,
+    EVENTS.entity: conform_events,
+    OVERRIDES.entity: conform_overrides,
 }
 _WITHOUT = {
     "customers": "segments are described, and audited for fairness, without demographics",
@@ -77,12 +86,18 @@ _WITHOUT = {
     "redemptions": "redemption rates are unknown",
     "ratings": "what customers think of products is told by what they buy alone",
     "prices": "the effects of display and mailer are not learnt",
+    "exposures": "what was assigned counts as what customers saw, for cool-downs and contact caps",
+    "events": "nobody is known to have looked without buying",
+    "overrides": "no manager's word on single customers is followed",
 }
 # One table is far wider than the others together: it keeps one core busy while they share the second.
 # Categories decide what is usual in an order line, so products come before it.
 _LANES = (
     (PRICES,),
-    (PRODUCTS, ORDER_LINES, CUSTOMERS, PROMOTIONS, PROMOTION_PRODUCTS, ASSIGNMENTS, REDEMPTIONS, RATINGS),
+    (
+        *(PRODUCTS, ORDER_LINES, CUSTOMERS, PROMOTIONS, PROMOTION_PRODUCTS, ASSIGNMENTS, REDEMPTIONS, RATINGS),
+        *(EXPOSURES, EVENTS, OVERRIDES),
+    ),
 )
 
 

@@ -25,7 +25,7 @@ from promo_spark.runtime.stage import Stage
 from promo_spark.sources.complete_journey import complete_journey_tables
 from promo_spark.sources.mapping import map_records, needed_columns
 from promo_spark.sources.pseudonym import pseudonym
-from promo_spark.sources.synthetic import SYNTHETIC_FILE, synthetic_tables
+from promo_spark.sources.synthetic import SYNTHETIC_ENTITIES, SYNTHETIC_FILE, synthetic_tables
 from promo_spark.sources.tables import SourceTable, files_tables
 
 
@@ -79,7 +79,7 @@ def offered_entities(stage: Stage) -> set[str]:
     """Names of the tables the source offers."""
     source = stage.settings.source
     if isinstance(source, SyntheticSource):
-        return {silver.entity for silver in SILVER}
+        return set(SYNTHETIC_ENTITIES)
     return set(source_tables(source))
 
 
@@ -148,7 +148,7 @@ def _synthetic_loads(stage: Stage, source: SyntheticSource, key_file: str) -> li
     digest = hashlib.sha256(settings.encode()).hexdigest()
     tables = synthetic_tables(stage.spark, source)
     loads = []
-    for silver in SILVER:
+    for silver in (silver for silver in SILVER if silver.entity in tables):
         held = _hashes_held(stage, silver)
         if held - {digest}:
             raise SourceError(

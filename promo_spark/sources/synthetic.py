@@ -39,6 +39,10 @@ from promo_spark.sources.synthetic_world import (
 )
 
 SYNTHETIC_FILE = "synthetic"
+SYNTHETIC_ENTITIES = (
+    *("customers", "products", "order_lines", "promotions", "promotion_products", "assignments", "redemptions"),
+    *("ratings", "prices"),
+)
 _MONEY = "decimal(18,2)"
 
 
@@ -64,7 +68,7 @@ def synthetic_tables(spark: SparkSession, source: SyntheticSource) -> dict[str, 
         "prices": _prices(spark, source),
     }
     tables = {}
-    for silver in SILVER:
+    for silver in (silver for silver in SILVER if silver.entity in SYNTHETIC_ENTITIES):
         rows = made[silver.entity]
         columns = [
             (F.col(column.name) if column.name in rows.columns else F.lit(None)).cast(column.dtype).alias(column.name)

@@ -34,6 +34,8 @@ HAPPENED: dict[str, str] = {
     "silver.assignments": "date(decided_at)",
     "silver.ratings": "rated_date",
     "silver.prices": "week_start_date",
+    "silver.exposures": "date(exposed_at)",
+    "silver.events": "date(happened_at)",
     "features.lines": "order_date",
 }
 pytestmark = pytest.mark.slow  # simulates and runs a whole retailer first

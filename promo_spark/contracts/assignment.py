@@ -14,6 +14,46 @@ def _amount(name: str, comment: str, *, personal: bool = False) -> Column:
     return Column(name, T.DoubleType(), comment, unit="currency", personal=personal)
 
 
+OFFERS = TableContract(
+    name="plans.offers",
+    grain="one row per customer and promotion that may be given; passed between steps, not stored",
+    key=("customer_id", "promotion_id", AS_OF_DATE),
+    columns=(
+        _CUSTOMER,
+        Column("promotion_id", T.StringType(), "Promotion"),
+        _AS_OF,
+        Column("arm", T.StringType(), "Arm its effect was learnt for", required=True),
+        Column("segment_id", T.IntegerType(), "Segment of segments.customers; NULL for who has none"),
+        Column("category", T.StringType(), "Promotions of one category share a cap per customer", required=True),
+        Column("channel", T.StringType(), "How customers are told"),
+        Column("is_listed", T.BooleanType(), "On the retailer's own list", required=True),
+        Column("redemption_prob", T.DoubleType(), "P(redemption | given it)", unit="probability"),
+        _amount("value_amount", "Value under the objective and the attitude to risk; NULL where nothing is known"),
+        _amount("value_low_amount", "Lower end of its interval; NULL where there is none"),
+        _amount("value_high_amount", "Upper end of its interval"),
+        _amount("cost_amount", "Discount and contact cost, the vendor's share taken off"),
+        Column("contributions", _NUMBERS, "As in response.scores"),
+        Column("learnt_from", T.StringType(), "randomised, observational or assumed"),
+    ),
+    checks=("cost_amount >= 0",),
+    mode="passed",
+)
+
+ROLES = TableContract(
+    name="plans.roles",
+    grain="one row per customer with an offer; passed between steps, not stored",
+    key=("customer_id", AS_OF_DATE),
+    columns=(
+        _CUSTOMER,
+        _AS_OF,
+        Column("role", T.StringType(), "forced, holdout, exploration or decided", required=True),
+        Column("given", _STRINGS, "Promotions that do not wait for the decision: forced or drawn"),
+        Column("promotion_count", T.IntegerType(), "Promotions that may be given", unit="count", required=True),
+    ),
+    checks=("role IN ('forced', 'holdout', 'exploration', 'decided')",),
+    mode="passed",
+)
+
 ASSIGNMENT = TableContract(
     name="plans.assignment",
     grain="one row per customer and slot: slot 1 for everybody, with the arm none for who gets nothing",
@@ -81,7 +121,7 @@ CONSTRAINT_USE = TableContract(
     columns=(
         Column("name", T.StringType(), "Name of the limit"),
         _AS_OF,
-        Column("measure", T.StringType(), "cost, count, units or return", required=True),
+        Column("measure", T.StringType(), "cost, count or return", required=True),
         Column("at_least", T.DoubleType(), "Lower limit"),
         Column("at_most", T.DoubleType(), "Upper limit"),
         Column("used", T.DoubleType(), "What the assignment comes to", required=True),

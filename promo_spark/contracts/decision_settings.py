@@ -63,12 +63,12 @@ class UpliftSettings(Frozen):
 class Limit(Frozen):
     """One limit on the assignment as a whole, over some customers and some promotions.
 
-    ``cost`` is discount and contact cost in currency, ``count`` customers told, ``units`` redemptions expected,
-    ``return`` value over cost (``at_least`` only: an ROI floor).
+    ``cost`` is discount and contact cost in currency, ``count`` customers told, ``return`` value over cost
+    (``at_least`` only: an ROI floor).
     """
 
     name: str = Field(pattern="^[a-z0-9_]+$")
-    measure: Literal["cost", "count", "units", "return"]
+    measure: Literal["cost", "count", "return"]
     at_most: float | None = Field(default=None, ge=0)
     at_least: float | None = Field(default=None, ge=0)
     promotions: tuple[str, ...] = Field(default=(), description="Only these; all where none is named")
@@ -119,6 +119,10 @@ class AssignSettings(Frozen):
     vendor_share_rates: dict[str, Share] = Field(
         default_factory=dict, description="Share of a promotion's discount that its vendor bears"
     )
+    stock_counts: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="Units there are of what a promotion gives away: no more customers are told than there are units",
+    )
     limits: tuple[Limit, ...] = ()
     holdout_rate: float = Field(default=0.1, ge=0, lt=1)
     exploration_rate: float = Field(default=0.02, ge=0, lt=1, description="Drawn at random among eligible promotions")
@@ -133,10 +137,13 @@ class AssignSettings(Frozen):
     def _draws_fit(self) -> AssignSettings:
         if self.holdout_rate + self.exploration_rate >= 1:
             raise ValueError("holdout_rate and exploration_rate leave nobody to decide for: together below 1, please")
-        names = [limit.name for limit in self.limits]
-        doubled = sorted({name for name in (*names, "budget") if [*names, "budget"].count(name) > 1})
+        if self.risk == "lower" and self.objective != "incremental_margin":
+            raise ValueError("risk lower needs objective incremental_margin: only margins come with an interval")
+        names = ["budget", *(f"stock_{promotion}" for promotion in self.stock_counts)]
+        names += [limit.name for limit in self.limits]
+        doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
-            raise ValueError(f"limits use a name twice (budget is taken): {', '.join(doubled)}")
+            raise ValueError(f"limits use a name twice (budget and stock_… are taken): {', '.join(doubled)}")
         return self
 
 

@@ -32,6 +32,7 @@ OFFERS = TableContract(
         _amount("value_low_amount", "Lower end of its interval; NULL where there is none"),
         _amount("value_high_amount", "Upper end of its interval"),
         _amount("cost_amount", "Discount and contact cost, the vendor's share taken off"),
+        _amount("contact_amount", "Contact cost alone"),
         Column("contributions", _NUMBERS, "As in response.scores"),
         Column("learnt_from", T.StringType(), "randomised, observational or assumed"),
     ),
@@ -146,7 +147,7 @@ BUDGET_CURVE = TableContract(
     checks=("budget_amount >= 0",),
 )
 
-SEGMENT_PROMOTIONS = TableContract(
+ASSIGNED_PROMOTIONS = TableContract(
     name="plans.segment_promotions",
     grain="one row per segment and promotion of the assignment, none included",
     key=("segment_id", "promotion_id", AS_OF_DATE),
@@ -182,4 +183,4 @@ SENDS = TableContract(
     ),
 )
 
-ASSIGNMENT_TABLES = (ASSIGNMENT, DECISION_LOG, CONSTRAINT_USE, BUDGET_CURVE, SEGMENT_PROMOTIONS, SENDS)
+ASSIGNMENT_TABLES = (ASSIGNMENT, DECISION_LOG, CONSTRAINT_USE, BUDGET_CURVE, ASSIGNED_PROMOTIONS, SENDS)

@@ -39,4 +39,23 @@ TRIALS = TableContract(
     mode="appended",
 )
 
-LEARNING = (TRIALS,)
+FEEDBACK = TableContract(
+    name="learning.feedback",
+    grain="one row per customer and decision that was handed over: what the next learning starts from",
+    key=("decision_id", "customer_id"),
+    columns=(
+        Column("decision_id", T.StringType(), "The decision"),
+        Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
+        Column("arm", T.StringType(), "Promotion of slot 1, or none", required=True),
+        Column("propensity", T.DoubleType(), "P(this arm | customer)", unit="probability", required=True),
+        Column("is_holdout", T.BooleanType(), "Kept back to measure against", required=True),
+        Column("decided_at", T.TimestampType(), "Midnight of the as_of_date, the retailer's own; UTC", required=True),
+    ),
+    checks=("propensity > 0 AND propensity <= 1",),
+    mode="appended",
+)
+
+LEARNING = (
+    FEEDBACK,
+    TRIALS,
+)

@@ -122,7 +122,6 @@ def run(stage: Stage) -> None:
                 stage.metrics(figures)
     if isinstance(stage.settings.source, SyntheticSource) and loads:
         _keep_truth(stage, stage.settings.source, key_file)
-        stage.spark.catalog.clearCache()  # the lines that several simulated tables were made from
 
 
 def _take_in(

@@ -129,9 +129,9 @@ def form_problem(
     return AllocationProblem(
         promotion_count=len(promotions),
         cell_count=cells.count,
-        max_per_customer=settings.promotions_per_customer,
-        categories=tuple(numbers[name] for name in categories),
-        category_caps=(settings.per_category,) * len(numbers),
+        customer_cap=settings.promotions_per_customer,
+        categories=np.array([numbers[name] for name in categories], dtype=np.int64),
+        category_caps=np.full(len(numbers), settings.per_category, dtype=np.int64),
         rows=tuple(_row(limit, cells, promotions, reserved) for limit in limits),
     )
 

@@ -77,6 +77,7 @@ def value_offers(
             "value_low_amount": low,
             "value_high_amount": high,
             "cost_amount": (1.0 - vendor) * discount + contact,
+            "contact_amount": contact,
         }
     )
 

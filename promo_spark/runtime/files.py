@@ -6,6 +6,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from promo_spark.errors import StorageError
 from promo_spark.runtime.places import is_local, local_path
 
 
@@ -54,3 +55,16 @@ def _hadoop(spark: SparkSession, place: str) -> tuple[Any, Any]:
     context: Any = spark.sparkContext
     path = context._jvm.org.apache.hadoop.fs.Path(place)
     return path.getFileSystem(context._jsc.hadoopConfiguration()), path
+
+
+def replace_by_only_part(spark: SparkSession, folder: str, final: str) -> None:
+    """Move the one part that Spark wrote into a folder to its final name, and remove the folder."""
+    system, source = _hadoop(spark, folder)
+    parts = [status.getPath() for status in system.listStatus(source) if status.getPath().getName().startswith("part-")]
+    if len(parts) != 1:
+        raise StorageError(f"{folder} holds {len(parts)} parts where one was written: run the job again.")
+    target = _hadoop(spark, final)[1]
+    system.delete(target, False)
+    if not system.rename(parts[0], target):
+        raise StorageError(f"{parts[0]} could not be moved to {final}: may the job write there?")
+    system.delete(source, True)

@@ -13,7 +13,7 @@ from promo_spark.runtime.pipeline import Pipeline, in_order
 from promo_spark.runtime.runner import Outcome, run_stages
 from promo_spark.runtime.settings import load_settings
 
-_DEFAULT_CONFIG = Path("conf/local.yaml")
+DEFAULT_CONFIG = Path("conf/local.yaml")
 
 
 def run_job(
@@ -37,7 +37,7 @@ def run_job(
     options = _parser(ordered, summary or ordered[0].summary).parse_args(arguments)
     configure_logs(options.log_format)
     try:
-        settings = load_settings(options.config or [_DEFAULT_CONFIG], options.set)
+        settings = load_settings(options.config or [DEFAULT_CONFIG], options.set)
         if options.dry_run:
             sys.stdout.write(f"{_flow(ordered)}\n")
             return 0
@@ -65,7 +65,7 @@ def _parser(pipelines: tuple[Pipeline, ...], summary: str) -> argparse.ArgumentP
         type=Path,
         action="append",
         metavar="FILE",
-        help=f"settings file; may be given more than once, later ones win (default: {_DEFAULT_CONFIG})",
+        help=f"settings file; may be given more than once, later ones win (default: {DEFAULT_CONFIG})",
     )
     parser.add_argument(
         "--set",

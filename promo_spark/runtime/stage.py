@@ -17,6 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from promo_spark.contracts.settings import Settings
 from promo_spark.contracts.table import TableContract
 from promo_spark.errors import ContractError, StorageError
+from promo_spark.runtime.exports import write_list
 from promo_spark.runtime.files import write_text
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.places import absolute, joined
@@ -170,6 +171,12 @@ class Stage:
         write_text(self.spark, place, html)
         self.tracker.page("report/index.html", html)
         return place
+
+    def write_list(self, name: str, rows: DataFrame, order: tuple[str, ...]) -> tuple[str, str]:
+        """Keep a list that carries raw ids at ``<identity>/sends/<as_of_date>/<name>``, as CSV and Parquet."""
+        place = joined(self.settings.places.identity, "sends", self.as_of_date.isoformat())
+        self.before_write()
+        return write_list(self.spark, place, name, rows, order)
 
     def write_overlay(self, place: str, yaml: str) -> str:
         """Keep settings that a user may take over, at a place of theirs and in MLflow; return the place."""

@@ -49,7 +49,7 @@ _MONEY = "decimal(18,2)"
 def synthetic_tables(spark: SparkSession, source: SyntheticSource) -> dict[str, DataFrame]:
     """All tables of the simulated retailer.
 
-    Three of them come from the lines bought: those are persisted on disk, until the caller clears the cache.
+    Three of them come from the lines bought: those are persisted on disk, until the stage ends.
 
     Returns:
         Per entity the received columns of bronze, with the raw customer id in place of the pseudonym,

@@ -1,0 +1,92 @@
+"""Compare the policies that past decisions support, and choose the one to follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from promo_spark.contracts.decisions import DECISIONS, NO_ARM, SCORES
+from promo_spark.contracts.measurement import POLICY_VALUES
+from promo_spark.contracts.rows import contract_frame
+from promo_spark.kernels.decision_covariates import DECISION_COVARIATES
+from promo_spark.plans.policy import Verdict
+from promo_spark.response.safe_policy import PolicyComparison, compare_policies
+from promo_spark.runtime.stage import Stage
+
+_OUTCOMES = {
+    "incremental_margin": "margin_amount",
+    "incremental_sales": "sales_amount",
+    "retention": "is_visited",
+    "acquisition": "is_visited",
+}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the assignment follows.
+
+    Attributes:
+        verdict: personalised, constant or none.
+        constant_arm: Arm of a constant policy.
+        words: Why, in a sentence.
+    """
+
+    verdict: Verdict
+    constant_arm: str | None
+    words: str
+
+
+def choose_policy(stage: Stage, offers: DataFrame) -> Policy:
+    """Compare the policies on past decisions, keep the comparison, and choose.
+
+    Args:
+        stage: The running stage.
+        offers: plans.offers that may be given.
+    """
+    learnt = stage.read(SCORES).where(F.col("learner").isNotNull()).select("learner", "learnt_from").first()
+    if learnt is None:
+        words = (
+            "nothing is known of what these promotions change: only those drawn at random are given any, to learn it"
+        )
+        stage.limitation(f"{words}.")
+        stage.write(POLICY_VALUES, contract_frame(stage.spark, POLICY_VALUES))
+        return Policy("none", None, words)
+    comparison = _compare(stage, offers, learnt["learner"])
+    _keep(stage, comparison, learnt["learnt_from"])
+    if stage.settings.assign.fall_back:
+        return Policy(comparison.verdict, comparison.constant_arm, comparison.words)
+    words = (
+        f"personalised because assign.fall_back is off; compared, it would be {comparison.verdict}: {comparison.words}"
+    )
+    stage.limitation(f"{words}.")
+    return Policy("personalised", None, words)
+
+
+def _compare(stage: Stage, offers: DataFrame, learner: str) -> PolicyComparison:
+    """Policies are compared at the costs, and under the budget, that the customers who may be given anything face."""
+    settings = stage.settings.assign
+    arms = offers.groupBy("arm").agg(F.avg("contact_amount").alias("contact")).toPandas()
+    customers = offers.select("customer_id").distinct().count()
+    worth = settings.visit_amount if settings.objective in ("retention", "acquisition") else 1.0
+    known = [row["arm"] for row in stage.read(DECISIONS).select("arm").distinct().collect()]
+    contact = dict(zip(arms["arm"], (float(value) / worth for value in arms["contact"]), strict=True))
+    usable = stage.read(DECISIONS).where(F.col("arm").isin([NO_ARM, *(arm for arm in known if arm in contact)]))
+    return compare_policies(
+        rows=usable,
+        objective=_OUTCOMES[settings.objective],
+        cost="discount_amount",
+        contact_costs=contact,
+        covariate_names=DECISION_COVARIATES,
+        learner=learner,
+        folds=stage.settings.uplift.folds,
+        budget_per_customer=settings.budget_amount / max(customers, 1),
+        alpha=settings.alpha,
+        shrink=settings.shrink,
+        seed=stage.settings.seed,
+    )
+
+
+def _keep(stage: Stage, comparison: PolicyComparison, learnt_from: str) -> None:
+    raise NotImplementedError(comparison, learnt_from)

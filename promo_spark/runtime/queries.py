@@ -1,0 +1,53 @@
+"""Jobs that look something up and print it: nothing is written, no run is tracked."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from promo_spark.contracts.settings import Settings
+from promo_spark.errors import PromoSparkError
+from promo_spark.runtime.jobs import DEFAULT_CONFIG
+from promo_spark.runtime.logs import configure_logs
+from promo_spark.runtime.places import absolute
+from promo_spark.runtime.session import start_session
+from promo_spark.runtime.settings import load_settings
+from promo_spark.runtime.store import Store
+
+
+def run_query(
+    summary: str,
+    add_arguments: Callable[[argparse.ArgumentParser], None],
+    answer: Callable[[argparse.Namespace, Settings, Store], str],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Parse the command line, open the warehouse, print the answer; faults end in one message and an exit code.
+
+    Args:
+        summary: What the job is for.
+        add_arguments: Declares the job's own arguments.
+        answer: Makes the text to print.
+        arguments: Command line, for tests.
+    """
+    parser = argparse.ArgumentParser(description=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--config", type=Path, action="append", metavar="FILE", help=f"settings (default: {DEFAULT_CONFIG})"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
+    parser.add_argument("--as-of", metavar="DATE", help="day of the decision (default: as_of_date of the settings)")
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    configure_logs("text")
+    try:
+        overrides = [*options.set, *([f"as_of_date={options.as_of}"] if options.as_of else [])]
+        settings = load_settings(options.config or [DEFAULT_CONFIG], overrides)
+        spark = start_session("promo_spark", settings.spark)
+        places = settings.places
+        store = Store(spark, warehouse=absolute(places.warehouse), identity=absolute(places.identity))
+        sys.stdout.write(f"{answer(options, settings, store)}\n")
+    except PromoSparkError as fault:
+        sys.stderr.write(f"error: {fault}\n")
+        return fault.exit_code
+    return 0

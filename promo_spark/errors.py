@@ -51,3 +51,9 @@ class TrackingError(PromoSparkError):
     """Raised when the MLflow server or database cannot be reached."""
 
     exit_code = 8
+
+
+class AllocationInfeasible(PromoSparkError, ValueError):  # noqa: N818 (it names what the plan is, as the field does)
+    """Raised when no plan keeps every limit; names the rows, and by how much each would have to give way."""
+
+    exit_code = 9

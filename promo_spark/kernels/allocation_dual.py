@@ -1,0 +1,278 @@
+"""Shadow prices of the rows: the lowest point of the exact dual over a bounded, weighted sample of customers.
+
+The dual is convex and, over many customers, all but smooth. L-BFGS-B comes near its lowest point; Newton's method goes
+on from there, with the second derivative estimated from customers who are near a tie: each says
+what moves from row to row when a price crosses the tie, and how close such ties lie says how often that happens. Every
+step must lower the exact dual, so the estimate decides about speed only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import Bounds, minimize
+
+from promo_spark.kernels.allocation_problem import AllocationProblem, Bools, Floats, Ints, RowBounds, price_tables
+from promo_spark.kernels.allocation_response import NONE, NOISE, PairBlock, chosen_sums, draw_uniform, noise_weights, respond
+
+_STEPS = 60
+_NEWTON_STEPS = 25
+_NEWTON_ROWS = 1500
+_SHARES = (0.2, 0.07, 0.02, 0.007, 0.002)
+_LEAST_TIES = 20
+_MOST_TIES = 40_000
+_FLAT = 1e-9
+_SETTLED = 1e-11
+_HIGHEST = 1e4
+"""No price makes a typical coefficient worth more than so many typical values."""
+
+
+class Sample(NamedTuple):
+    """Customers, and how many each stands for.
+
+    Attributes:
+        block: The customers.
+        weights: Shape (customers,).
+    """
+
+    block: PairBlock
+    weights: Floats
+
+    def value_scale(self) -> float:
+        """A typical absolute value."""
+        return _typical(np.abs(self.block.values.astype(np.float64)))
+
+
+class Scales(NamedTuple):
+    """Sizes by which prices are judged.
+
+    Attributes:
+        value: A typical absolute value of a pair.
+        rows: A typical absolute coefficient of each row, shape (rows,).
+    """
+
+    value: float
+    rows: Floats
+
+    @property
+    def noise(self) -> float:
+        """Largest noise that breaks ties."""
+        return NOISE * self.value
+
+    @property
+    def highest_prices(self) -> Floats:
+        """Beyond these a row cannot be met, shape (rows,)."""
+        return _HIGHEST * self.value / self.rows
+
+
+class Dual(NamedTuple):
+    """The dual at some multipliers.
+
+    Attributes:
+        bound: No plan is worth more.
+        used: What the best responses use of each row, shape (rows,).
+    """
+
+    bound: float
+    used: Floats
+
+
+def measure_scales(sample: Sample, problem: AllocationProblem) -> Scales:
+    """Typical sizes of values and of each row's coefficients."""
+    block, count = sample.block, problem.promotion_count
+    promotions = block.all_promotions()
+    is_pair = promotions < count
+    groups = (block.cells * count + np.where(is_pair, promotions, 0))[is_pair]
+    size = problem.cell_count * count
+    parts = (np.abs(block.costs[is_pair]), None, np.abs(block.values[is_pair]))
+    sums = np.array([np.bincount(groups, part, minlength=size) for part in parts]).reshape(3, -1, count)
+    totals: Floats = sum((problem.cells @ sums[kind] * np.abs(problem.weights[kind])).sum(axis=1) for kind in range(3))
+    has = np.abs(problem.weights).sum(axis=0) > 0
+    pairs = (problem.cells @ sums[1] * has).sum(axis=1) if len(has) else np.empty(0)
+    rows = np.divide(totals, pairs, out=np.ones(len(has)), where=pairs > 0) if len(has) else np.empty(0)
+    return Scales(sample.value_scale(), np.where(rows > 0, rows, 1.0))
+
+
+def minimise_dual(
+    sample: Sample, problem: AllocationProblem, bounds: RowBounds, scales: Scales, start: Floats | None = None
+) -> Floats:
+    """Multipliers of the rows that make the dual of a sample lowest.
+
+    Args:
+        sample: Customers and their weights.
+        problem: The problem.
+        bounds: Of the rows, for the weighted sample.
+        scales: See ``measure_scales``.
+        start: Multipliers to begin with; zeros when None.
+
+    Returns:
+        Shape (rows,): at least 0 where only the upper bound is finite, at most 0 where only the lower is.
+
+    Complexity: O(pairs) per step, about a hundred steps; Newton's also O(ties * rows^2).
+    """
+    descent = _Descent(sample, problem, bounds, scales)
+    if not len(descent.upper) or len(sample.weights) == 0:
+        return np.zeros(len(problem.rows))
+    point = descent.point(np.zeros(len(problem.rows)) if start is None else start)
+    found = minimize(
+        descent.value_and_slope,
+        point,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=Bounds(0.0, descent.upper),
+        options={"maxiter": _STEPS, "maxfun": 2 * _STEPS, "ftol": _FLAT, "gtol": 1e-9, "maxcor": 20},
+    )
+    point = found.x
+    if len(point) <= _NEWTON_ROWS:
+        point = descent.polish(point)
+    return descent.multipliers(point)
+
+
+class _Descent:
+    """The dual in scaled prices of the finite bounds, each at least 0."""
+
+    def __init__(self, sample: Sample, problem: AllocationProblem, bounds: RowBounds, scales: Scales) -> None:
+        self._sample, self._problem, self._bounds, self._scales = sample, problem, bounds, scales
+        priced = ~problem.bans[0]
+        self._uppers = np.flatnonzero(priced & np.isfinite(bounds.high))
+        self._lowers = np.flatnonzero(priced & np.isfinite(bounds.low))
+        self._rows: Ints = np.concatenate([self._uppers, self._lowers])
+        self._signs = np.repeat([1.0, -1.0], [len(self._uppers), len(self._lowers)])
+        self._ends = np.concatenate([bounds.high[self._uppers], bounds.low[self._lowers]])
+        self._units = scales.value / scales.rows[self._rows]
+        self._total = scales.value * max(float(sample.weights.sum()), 1e-300)
+        self._uniform = draw_uniform(sample.block.keys)
+        self.upper = np.full(len(self._rows), _HIGHEST)
+
+    def point(self, multipliers: Floats) -> Floats:
+        """Scaled prices of multipliers."""
+        scaled = np.maximum(multipliers[self._rows] * self._signs, 0.0) / self._units
+        point: Floats = np.minimum(scaled, self.upper)
+        return point
+
+    def multipliers(self, point: Floats) -> Floats:
+        """Multipliers of scaled prices."""
+        return np.bincount(self._rows, self._signs * point * self._units, minlength=len(self._problem.rows))
+
+    def value_and_slope(self, point: Floats) -> tuple[float, Floats]:
+        """The dual and its slope, per customer and typical value."""
+        value, slope, _ = self._look(point)
+        return value, slope
+
+    def polish(self, point: Floats) -> Floats:
+        """Newton's method with fewer and fewer ties; the nearest tell most about where the lowest point is."""
+        value, slope, look = self._look(point)
+        level = 0
+        for _ in range(_NEWTON_STEPS):
+            free = (point > 0) | (slope < 0)
+            if not free.any():
+                break
+            step = self._step(look, slope, free, _SHARES[level])
+            found = self._search(point, value, step)
+            gained = 0.0
+            if found is not None:
+                gained = value - found[1][0]
+                point, (value, slope, look) = found
+            if gained < _SETTLED * abs(value):
+                level += 1
+                if level == len(_SHARES):
+                    break
+        return point
+
+    def _look(self, point: Floats) -> tuple[float, Floats, tuple[Floats, Floats, Ints]]:
+        sample, problem = self._sample, self._problem
+        tables = price_tables(problem, self.multipliers(point))
+        reply = respond(sample.block, problem, tables, self._scales.noise)
+        used = problem.usage(weighted_sums(sample, problem, reply.slots))
+        best = self._reduced_sum(reply.slots, used, point)
+        value = best + float(self._ends @ (self._signs * point * self._units))
+        slope = self._signs * (self._ends - used[self._rows]) * self._units / self._total
+        return value / self._total, slope, (reply.margins, reply.leaving, reply.entering)
+
+    def _reduced_sum(self, slots: Ints, used: Floats, point: Floats) -> float:
+        """Value less noise and prices paid of what is chosen."""
+        chosen, customers = np.nonzero(slots != NONE)
+        chosen, block = slots[chosen, customers], self._sample.block
+        values = block.values[chosen, customers].astype(np.float64)
+        promotions = chosen if block.promotions is None else block.promotions[chosen, customers]
+        values -= self._scales.noise * self._uniform[customers] * noise_weights(self._problem.promotion_count)[promotions]
+        return float(values @ self._sample.weights[customers]) - float(used @ self.multipliers(point))
+
+    def _step(self, look: tuple[Floats, Floats, Ints], slope: Floats, free: Bools, share: float) -> Floats:
+        margins, leaving, entering = look
+        wanted = min(max(_LEAST_TIES * int(free.sum()), int(share * len(margins))), _MOST_TIES, len(margins) - 1)
+        width = float(np.partition(margins, wanted)[wanted])
+        near = np.flatnonzero(margins <= width) if np.isfinite(width) else np.flatnonzero(np.isfinite(margins))
+        near = near[: 2 * _MOST_TIES]
+        width = max(float(margins[near].max(initial=0.0)), 1e-3 * self._scales.noise)
+        block, weights = self._sample.block.take(near), self._sample.weights[near] / (2 * width)
+        moved = _coefficients(block, self._problem, entering[near]) - _coefficients(block, self._problem, leaving[near])
+        moved = moved[:, self._rows] * (self._signs * self._units)
+        curve = (moved.T * (weights / self._total)) @ moved
+        curve = curve[np.ix_(free, free)]
+        ridge = 1e-6 * float(np.trace(curve)) / len(curve) + 1e-12
+        step = np.zeros(len(slope))
+        step[free] = -np.linalg.solve(curve + (ridge + 1e-6 * np.diag(curve)) * np.eye(len(curve)), slope[free])
+        return step
+
+    def _search(self, point: Floats, value: float, step: Floats) -> tuple[Floats, tuple[float, Floats, object]] | None:
+        """The first of ever shorter steps that lowers the dual, lengthened while that helps."""
+        best = None
+        for length in (1.0, 0.5, 0.25, 0.1, 0.03, 0.01):
+            reached = np.clip(point + length * step, 0.0, self.upper)
+            look = self._look(reached)
+            if look[0] < (value if best is None else best[1][0]):
+                best = (reached, look)
+            elif best is not None:
+                break
+        return best
+
+
+def weighted_sums(sample: Sample, problem: AllocationProblem, slots: Ints) -> Floats:
+    """Cost, count and value of what is chosen, as for all customers, shape (3, cells, promotions)."""
+    # All customers of a cell have one weight, or all of the sample have.
+    sums = chosen_sums(sample.block, problem, slots)
+    members = np.bincount(sample.block.cells, minlength=problem.cell_count)
+    totals = np.bincount(sample.block.cells, sample.weights, minlength=problem.cell_count)
+    return sums * np.divide(totals, members, out=np.ones(len(totals)), where=members > 0)[:, None]
+
+
+def _coefficients(block: PairBlock, problem: AllocationProblem, slots: Ints) -> Floats:
+    """Coefficients of one slot of each customer in every row, shape (customers, rows); 0 for ``NONE``."""
+    customers = np.arange(len(slots))
+    has = slots != NONE
+    own = np.where(has, slots, 0)
+    promotions = block.all_promotions()[own, customers]
+    has &= promotions < problem.promotion_count
+    promotions = np.where(has, promotions, 0)
+    cost, count, value = (problem.weights[kind][:, promotions].T for kind in range(3))
+    total = cost * block.costs[own, customers, None] + count + value * block.values[own, customers, None]
+    concerned: Floats = problem.cells[:, block.cells].T * has[:, None]
+    return concerned * total
+
+
+def _typical(sizes: Floats) -> float:
+    own = sizes[np.isfinite(sizes) & (sizes > 0)]
+    return float(own.mean()) if len(own) else 1.0
+
+
+def join_blocks(blocks: Sequence[PairBlock], promotion_count: int) -> PairBlock:
+    """One block of several, by cell and key whatever their order, as wide as the widest."""
+    width = max((len(block.values) for block in blocks), default=1)
+    is_dense = all(block.promotions is None and len(block.values) == width for block in blocks) and len(blocks) > 0
+    keys = np.concatenate([np.empty(0, np.int64), *(block.keys for block in blocks)])
+    cells = np.concatenate([np.empty(0, np.int64), *(block.cells for block in blocks)])
+    order = np.lexsort((keys, cells))
+
+    def side_by_side(parts: Sequence[np.ndarray], filler: float) -> np.ndarray:
+        padded = [np.pad(part, ((0, width - len(part)), (0, 0)), constant_values=filler) for part in parts]
+        return np.concatenate([np.empty((width, 0), np.float32), *padded], axis=1)[:, order]
+
+    promotions = None
+    if not is_dense:
+        parts = [np.asarray(block.all_promotions(), dtype=np.int32) for block in blocks]
+        promotions = side_by_side(parts, promotion_count).astype(np.int32)
+    values = side_by_side([block.values for block in blocks], 0)
+    return PairBlock(keys[order], cells[order], promotions, values, side_by_side([block.costs for block in blocks], 0))

@@ -1,0 +1,329 @@
+"""What each customer gets under given prices, for a block of customers at a time.
+
+Pairs lie slot by slot: slot s of all customers of a block is one run in memory, so that every step is an operation on
+long arrays. Reduced values are float32 where the pairs are, sums float64. A tiny noise, drawn from the
+customer's key and the promotion, breaks ties: ten million customers who are alike can then be split in any shares.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promo_spark.kernels.allocation_problem import AllocationProblem, Bools, Floats, Ints, PriceTables
+
+NONE = -1
+"""In the place of a slot or promotion: there is none."""
+NOISE = 2.0**-14
+"""Largest noise, as a share of a typical value."""
+_CHUNK = 8192
+_SHORT_RUN = 1024
+_ROUNDINGS = 4
+
+
+class PairBlock(NamedTuple):
+    """Customers and their pairs.
+
+    Attributes:
+        keys: Stable hashes of the customers, shape (customers,).
+        cells: Shape (customers,); ascending cells make it quicker.
+        promotions: Of each slot, shape (slots, customers), with the number of promotions where there is no pair; None
+            when slot and promotion are the same.
+        values: Float32 or float64, shape (slots, customers).
+        costs: As values.
+    """
+
+    keys: Ints
+    cells: Ints
+    promotions: NDArray[Any] | None
+    values: NDArray[Any]
+    costs: NDArray[Any]
+
+    def take(self, customers: Ints | Bools | slice) -> PairBlock:
+        """The block of some of the customers."""
+        promotions = None if self.promotions is None else self.promotions[:, customers]
+        return PairBlock(
+            self.keys[customers],
+            self.cells[customers],
+            promotions,
+            self.values[:, customers],
+            self.costs[:, customers],
+        )
+
+    def all_promotions(self) -> NDArray[Any]:
+        """Of each slot, shape (slots, customers)."""
+        if self.promotions is not None:
+            return self.promotions
+        return np.broadcast_to(np.arange(len(self.values))[:, None], self.values.shape)
+
+
+class Response(NamedTuple):
+    """The best a block's customers can do under prices.
+
+    Attributes:
+        slots: Chosen slots, best first, ``NONE`` where there is no more, shape (customer_cap, customers).
+        margins: By how much reduced values would have to change for another choice, shape (customers,).
+        best: Sum of the largest reduced values, without noise.
+        leaving: Slot that would go in the nearest other choice, shape (customers,); ``NONE`` for none.
+        entering: Slot that would come.
+    """
+
+    slots: Ints
+    margins: Floats
+    best: float
+    leaving: Ints
+    entering: Ints
+
+
+def draw_uniform(keys: Ints) -> Floats:
+    """A number from 0 to 1 for each key, the same ever after, shape (keys,).
+
+    The mix is that of SplitMix64 (Steele, Lea and Flood, 2014).
+
+    >>> draw_uniform(np.array([7, 7])).round(6).tolist()
+    [0.389829, 0.389829]
+    """
+    mixed = keys.view(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    uniform: Floats = ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+    return uniform
+
+
+def respond(block: PairBlock, problem: AllocationProblem, tables: PriceTables, noise: float) -> Response:
+    """Choose what is best for each customer under prices.
+
+    Args:
+        block: Customers and pairs.
+        problem: For how many promotions a customer may get.
+        tables: Prices.
+        noise: Largest noise taken from a reduced value.
+
+    Returns:
+        The choices; with a cap per category the greedy choice, which is optimal as the caps are laminar.
+
+    Complexity: O(pairs), with more than one promotion per customer O(pairs * customer_cap).
+    """
+    customers = len(block.keys)
+    response = Response(
+        np.full((problem.customer_cap, customers), NONE, dtype=np.int64),
+        np.full(customers, np.inf),
+        0.0,
+        *(np.full(customers, NONE, dtype=np.int64) for _ in range(2)),
+    )
+    best = 0.0
+    weights = noise_weights(problem.promotion_count) * noise
+    for part, prices in _parts(block, tables):
+        own = block.take(part)
+        uniform = draw_uniform(own.keys).astype(own.values.dtype)
+        if problem.customer_cap == 1 and (problem.categories is None or problem.category_caps.min() > 0):
+            best += _choose_one(own, prices, uniform, weights, _cut(response, part))
+        else:
+            best += _choose_many(own, problem, prices, (uniform, weights), _cut(response, part))
+    return response._replace(best=best)
+
+
+def chosen_sums(block: PairBlock, problem: AllocationProblem, slots: Ints) -> Floats:
+    """Cost, count and value of what is chosen, shape (3, cells, promotions)."""
+    _, customers = places = np.nonzero(slots != NONE)
+    chosen = slots[places]
+    promotions = chosen if block.promotions is None else block.promotions[chosen, customers].astype(np.int64)
+    groups = block.cells[customers] * problem.promotion_count + promotions
+    shape = (problem.cell_count, problem.promotion_count)
+    parts = (block.costs[chosen, customers], None, block.values[chosen, customers])
+    sums = [np.bincount(groups, weights=part, minlength=shape[0] * shape[1]) for part in parts]
+    return np.array(sums, dtype=np.float64).reshape(3, *shape)
+
+
+def rounding_error(problem: AllocationProblem, tables: PriceTables, totals: tuple[float, float, float]) -> float:
+    """By how much rounding in float32 may have made the sum of best reduced values too small.
+
+    Args:
+        problem: For how many promotions a customer may get.
+        tables: Prices.
+        totals: Number of customers, and sums over customers of the largest absolute value and of the largest cost.
+    """
+    customers, values, costs = totals
+    flat = np.abs(tables.flat_prices[np.isfinite(tables.flat_prices)]).max(initial=0.0)
+    scale = np.abs(tables.value_factors).max() * values + np.abs(tables.cost_prices).max() * costs + flat * customers
+    return float(_ROUNDINGS * 2.0**-24 * problem.customer_cap * scale)
+
+
+def noise_weights(promotions: int) -> Floats:
+    """One per promotion, all different, and one for no promotion."""
+    return np.append((1 + np.arange(promotions)) / promotions, 0.0)
+
+
+def _cut(response: Response, part: slice) -> Response:
+    return Response(
+        response.slots[:, part],
+        response.margins[part],
+        0.0,
+        response.leaving[part],
+        response.entering[part],
+    )
+
+
+class _Prices(NamedTuple):
+    """Prices of each slot: numbers where customers share them, else arrays over customers."""
+
+    value_factors: Any
+    cost_prices: Any
+    flat_prices: Any
+    free_only: Any
+    promotions: Any
+
+
+def _parts(block: PairBlock, tables: PriceTables) -> Any:
+    """Portions that fit the cache, and their prices."""
+    dtype = block.values.dtype
+    factors, costs, flats = (np.asarray(table, dtype=dtype) for table in tables[:3])
+    shared = tables if len(factors) == 1 else None
+    edges = np.flatnonzero(np.diff(block.cells)) + 1
+    starts = np.concatenate([[0], edges]) if len(edges) * _SHORT_RUN < len(block.keys) else np.array([0])
+    is_shared = shared is not None or len(starts) == len(edges) + 1
+    for first, end in zip(starts.tolist(), [*starts[1:].tolist(), len(block.keys)], strict=True):
+        for start in range(first, end, _CHUNK):
+            part = slice(start, min(start + _CHUNK, end))
+            cells: Any = block.cells[start] if is_shared else block.cells[part]
+            free = tables.free_only
+            if block.promotions is None:
+                slots: Any = np.arange(len(block.values))
+                columns = slots if is_shared else slots[:, None]
+            else:
+                slots = columns = block.promotions[:, part]
+            yield (
+                part,
+                _Prices(
+                    factors[cells, columns],
+                    costs[cells, columns],
+                    flats[cells, columns],
+                    None if free is None else free[cells, columns],
+                    slots,
+                ),
+            )
+
+
+def _reduced(own: PairBlock, prices: _Prices, slot: int, out: NDArray[Any], scratch: NDArray[Any]) -> None:
+    """Reduced values of one slot, into ``out``."""
+    np.multiply(own.values[slot], prices.value_factors[slot], out=out)
+    np.multiply(own.costs[slot], prices.cost_prices[slot], out=scratch)
+    out -= scratch
+    out -= prices.flat_prices[slot]
+    if prices.free_only is not None:
+        out[prices.free_only[slot] & (own.costs[slot] > 0)] = -np.inf
+
+
+def _choose_one(own: PairBlock, prices: _Prices, uniform: NDArray[Any], weights: Floats, into: Response) -> float:
+    """The best slot of each customer, and the second best for the margin."""
+    n, dtype = len(own.keys), own.values.dtype
+    reduced, scratch, exact, best = (np.zeros(n, dtype=dtype) for _ in range(4))
+    second, is_better, is_second = np.full(n, -np.inf, dtype=dtype), np.empty(n, np.bool_), np.empty(n, np.bool_)
+    arg, runner_up = np.full(n, NONE, dtype=np.int32), np.full(n, NONE, dtype=np.int32)
+    noise = weights.astype(dtype)[prices.promotions]
+    for slot in range(len(own.values)):
+        _reduced(own, prices, slot, reduced, scratch)
+        np.maximum(exact, reduced, out=exact)
+        np.multiply(uniform, noise[slot], out=scratch)
+        reduced -= scratch
+        np.greater(reduced, best, out=is_better)
+        np.greater(reduced, second, out=is_second)
+        np.putmask(runner_up, is_second, slot)
+        np.copyto(runner_up, arg, where=is_better)
+        np.putmask(arg, is_better, slot)
+        np.minimum(best, reduced, out=scratch)
+        np.maximum(second, scratch, out=second)
+        np.maximum(best, reduced, out=best)
+    into.slots[0], into.leaving[:], into.entering[:] = arg, arg, runner_up
+    into.margins[:] = best.astype(np.float64) - second
+    return float(exact.sum(dtype=np.float64))
+
+
+def _choose_many(
+    own: PairBlock, problem: AllocationProblem, prices: _Prices, noise: tuple[NDArray[Any], Floats], into: Response
+) -> float:
+    """The best slots of each customer in turn, under its caps."""
+    reduced = np.empty(own.values.shape, dtype=own.values.dtype)
+    scratch = np.empty(len(own.keys), dtype=own.values.dtype)
+    for slot in range(len(reduced)):
+        _reduced(own, prices, slot, reduced[slot], scratch)
+    exact = reduced.copy()
+    promotions = own.all_promotions()
+    reduced -= noise[0] * noise[1].astype(reduced.dtype)[promotions]
+    _greedy(reduced, problem, promotions, into)
+    scrap = Response(np.full_like(into.slots, NONE), scratch, 0.0, into.leaving.copy(), into.entering.copy())
+    return _greedy(exact, problem, promotions, scrap)
+
+
+def _greedy(reduced: NDArray[Any], problem: AllocationProblem, promotions: NDArray[Any], into: Response) -> float:
+    """Take the best slot that is left while it is worth it; ``reduced`` is used up."""
+    customers = np.arange(reduced.shape[1])
+    caps = _Caps(problem, promotions)
+    caps.close_empty(reduced)
+    total = np.zeros(len(customers))
+    last = np.zeros(len(customers))
+    margins, leaving, entering = np.full(len(customers), np.inf), into.leaving, into.entering
+    last_slot = np.full(len(customers), NONE)
+    for turn in range(problem.customer_cap + 1):
+        slots = reduced.argmax(axis=0)
+        best = reduced[slots, customers].astype(np.float64)
+        if turn == problem.customer_cap:
+            _nearer(margins, leaving, entering, (last - np.maximum(best, 0), last_slot, np.where(best > 0, slots, NONE)))
+            break
+        taken = best > 0
+        _nearer(margins, leaving, entering, (np.where(taken, np.inf, -best), np.full_like(slots, NONE), slots))
+        _nearer(margins, leaving, entering, (np.where(taken, best, np.inf), slots, np.full_like(slots, NONE)))
+        into.slots[turn] = np.where(taken, slots, NONE)
+        total += np.where(taken, best, 0.0)
+        last, last_slot = np.where(taken, best, np.inf), slots
+        reduced[slots[taken], customers[taken]] = -np.inf
+        blocked, blocked_slots = caps.take(reduced, slots, taken)
+        gaps = np.where(taken, best - np.maximum(blocked, 0), np.inf)
+        _nearer(margins, leaving, entering, (gaps, slots, blocked_slots))
+        reduced[:, ~taken] = -np.inf
+    into.margins[:] = margins
+    return float(total.sum())
+
+
+def _nearer(margins: Floats, leaving: Ints, entering: Ints, change: tuple[Floats, Ints, Ints]) -> None:
+    """Keep the nearer of two changes."""
+    is_nearer = change[0] < margins
+    for kept, new in zip((margins, leaving, entering), change, strict=True):
+        kept[is_nearer] = new[is_nearer]
+
+
+class _Caps:
+    """Counts of what customers have of each category."""
+
+    def __init__(self, problem: AllocationProblem, promotions: NDArray[Any]) -> None:
+        self._caps = problem.category_caps
+        self._category = None
+        if problem.categories is not None:
+            self._category = np.append(problem.categories, NONE)[promotions]
+            self._counts = np.zeros((len(self._caps), promotions.shape[1]), dtype=np.int64)
+
+    def close_empty(self, reduced: NDArray[Any]) -> None:
+        """Close categories of which nobody may get any."""
+        if self._category is not None:
+            for category in np.flatnonzero(self._caps == 0).tolist():
+                reduced[self._category == category] = -np.inf
+
+    def take(self, reduced: NDArray[Any], slots: Ints, taken: Bools) -> tuple[Floats, Ints]:
+        """Count what was taken, close full categories, and say what this kept out: reduced value and slot."""
+        blocked = np.full(len(slots), -np.inf)
+        best_blocked = np.full(len(slots), NONE)
+        if self._category is None:
+            return blocked, best_blocked
+        customers = np.flatnonzero(taken)
+        own = self._category[slots[customers], customers]
+        self._counts[own, customers] += 1
+        is_full = self._counts[own, customers] >= self._caps[own]
+        full = customers[is_full]
+        closed = self._category[:, full] == own[is_full]
+        values = np.where(closed, reduced[:, full], -np.inf)
+        best_blocked[full] = values.argmax(axis=0)
+        blocked[full] = values[best_blocked[full], np.arange(len(full))]
+        reduced[:, full] = np.where(closed, -np.inf, reduced[:, full])
+        return blocked, best_blocked

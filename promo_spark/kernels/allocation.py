@@ -197,7 +197,9 @@ def _complete(
     )
     total = fixed + chosen_sums(near, problem, settlement.slots)
     value = float(total[2].sum())
-    return Plan(prices, scales.noise, near.keys[order], promotions[:, order], value, np.inf, total, 0), settlement.missed
+    return Plan(
+        prices, scales.noise, near.keys[order], promotions[:, order], value, np.inf, total, 0
+    ), settlement.missed
 
 
 def sort_block(block: PairBlock) -> PairBlock:

@@ -15,7 +15,15 @@ import numpy as np
 from scipy.optimize import Bounds, minimize
 
 from promo_spark.kernels.allocation_problem import AllocationProblem, Bools, Floats, Ints, RowBounds, price_tables
-from promo_spark.kernels.allocation_response import NONE, NOISE, PairBlock, chosen_sums, draw_uniform, noise_weights, respond
+from promo_spark.kernels.allocation_response import (
+    NONE,
+    NOISE,
+    PairBlock,
+    chosen_sums,
+    draw_uniform,
+    noise_weights,
+    respond,
+)
 
 _STEPS = 60
 _NEWTON_STEPS = 25
@@ -197,7 +205,9 @@ class _Descent:
         chosen, block = slots[chosen, customers], self._sample.block
         values = block.values[chosen, customers].astype(np.float64)
         promotions = chosen if block.promotions is None else block.promotions[chosen, customers]
-        values -= self._scales.noise * self._uniform[customers] * noise_weights(self._problem.promotion_count)[promotions]
+        values -= (
+            self._scales.noise * self._uniform[customers] * noise_weights(self._problem.promotion_count)[promotions]
+        )
         return float(values @ self._sample.weights[customers]) - float(used @ self.multipliers(point))
 
     def _step(self, look: tuple[Floats, Floats, Ints], slope: Floats, free: Bools, share: float) -> Floats:

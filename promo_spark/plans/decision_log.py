@@ -52,11 +52,9 @@ def log_decisions(
         "value_high_amount",
         "cost_amount",
     )
-    options = priced.groupBy("customer_id").agg(
-        F.sort_array(
-            F.collect_list(F.struct(NET_VALUE, "promotion_id", "value_amount", "cost_amount", "contributions"))
-        ).alias("_options")
-    )
+    moved = F.map_entries("contributions").alias("moved")  # maps have no order, their entries do
+    option = F.struct(NET_VALUE, "promotion_id", "value_amount", "cost_amount", moved)
+    options = priced.groupBy("customer_id").agg(F.sort_array(F.collect_list(option)).alias("_options"))
     known = first.join(options, "customer_id", "left").withColumn("_options", F.reverse("_options"))
     spoken = F.when(F.col("arm") != NO_ARM, F.col("arm")).otherwise(F.get("_options", F.lit(0))["promotion_id"])
     own = F.filter("_options", lambda option: option["promotion_id"] == F.col("_spoken"))
@@ -78,7 +76,7 @@ def log_decisions(
         {
             "as_of_date": F.lit(as_of_date),
             "inputs": _named_values(covariate_names),
-            "contributions": F.col("_own.contributions"),
+            "contributions": F.map_from_entries("_own.moved"),
             "offer_values": _by_promotion("value_amount"),
             "offer_costs": _by_promotion("cost_amount"),
             "net_values": _by_promotion(NET_VALUE),
@@ -148,11 +146,11 @@ def _reasons(verdict: str, currency: str) -> Expression:
 
 def _movers(currency: str) -> Expression:
     """The largest contributions beside the mean customer."""
-    entries = F.array_sort(
+    sized = F.transform(
         F.map_entries("contributions"),
-        lambda one, other: F.abs(other["value"]) - F.abs(one["value"]),
+        lambda entry: F.struct((-F.abs(entry["value"])).alias("size"), entry["key"], entry["value"]),
     )
-    largest = F.slice(entries, 1, _MOST_TOLD)
+    largest = F.slice(F.sort_array(sized), 1, _MOST_TOLD)
     spelt = F.transform(
         largest,
         lambda entry: F.concat(entry["key"], F.lit(" "), F.format_number(entry["value"], 2), F.lit(f" {currency}")),

@@ -8,9 +8,11 @@ import pandas as pd
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.assignment import ASSIGNED_PROMOTIONS, BUDGET_CURVE, CONSTRAINT_USE
 from promo_spark.contracts.audit import STAGE_RUNS
 from promo_spark.contracts.features import PRODUCT_FEATURES, PROMOTION_FEATURES
-from promo_spark.contracts.measurement import BACKTESTS, FORECAST_ACTUALS
+from promo_spark.contracts.ideas import BUNDLES, TRIGGERS
+from promo_spark.contracts.measurement import BACKTESTS, FORECAST_ACTUALS, POLICY_VALUES
 from promo_spark.contracts.plans import SEGMENT_PLAN
 from promo_spark.contracts.response import EFFECTS, PANEL
 from promo_spark.contracts.segments import (
@@ -22,14 +24,16 @@ from promo_spark.contracts.segments import (
     SEGMENT_PROMOTIONS,
     SEGMENT_QUALITY,
 )
-from promo_spark.contracts.silver import SILVER
+from promo_spark.contracts.silver import PRODUCTS, SILVER
 from promo_spark.contracts.table import rejected_of
+from promo_spark.report.customer_plan import CustomerPlan
 from promo_spark.report.facts import Evidence
 from promo_spark.report.page import render_page
 from promo_spark.runtime import Pipeline, Stage
 
 _REJECTED = tuple(rejected_of(table) for table in SILVER)
 _CLUSTER = ("cluster_id", "cluster_name")
+_BUNDLES_SHOWN = 10
 _LEVERS = ("depth_rate", "display_rate", "mailer_rate")
 
 
@@ -67,6 +71,24 @@ def _evidence(stage: Stage) -> Evidence:
         promotions=_past_promotions(stage),
         stages=newest_runs(stage).toPandas(),
         rejects=_rejects(stage),
+        customers=_customer_plan(stage),
+    )
+
+
+def _customer_plan(stage: Stage) -> CustomerPlan:
+    names = stage.read(PRODUCTS).select("product_id", "product_name")
+    bundles = stage.read(BUNDLES).where(F.col("rank") <= _BUNDLES_SHOWN)
+    for role in ("anchor", "added"):
+        own = names.select(F.col("product_id").alias(f"{role}_product_id"), F.col("product_name").alias(f"{role}_name"))
+        bundles = bundles.join(own, f"{role}_product_id", "left")
+    triggered = stage.read(TRIGGERS).groupBy("trigger").agg(F.countDistinct("customer_id").alias("customer_count"))
+    return CustomerPlan(
+        policies=stage.read(POLICY_VALUES).orderBy("policy").toPandas(),
+        assigned=stage.read(ASSIGNED_PROMOTIONS).orderBy("segment_id", "promotion_id").toPandas(),
+        limits=stage.read(CONSTRAINT_USE).orderBy("name").toPandas(),
+        budget_curve=stage.read(BUDGET_CURVE).orderBy("budget_amount").toPandas(),
+        bundles=bundles.orderBy("rank").toPandas(),
+        triggers=triggered.orderBy("trigger").toPandas(),
     )
 
 
@@ -172,6 +194,7 @@ PIPELINE = Pipeline(
         PROMOTION_FEATURES,
         BACKTESTS,
         FORECAST_ACTUALS,
+        *(POLICY_VALUES, ASSIGNED_PROMOTIONS, CONSTRAINT_USE, BUDGET_CURVE, BUNDLES, TRIGGERS, PRODUCTS),
         STAGE_RUNS,
         *_REJECTED,
     ),

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, ACCENT, SECOND, MUTED, BAND = "#1f2933", "#0b7285", "#d9480f", "#9aa5b1", "#c5e3e8"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9.5,
     "axes.edgecolor": MUTED,
@@ -28,7 +28,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+def newnew_axes(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
 
@@ -36,7 +36,7 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 def svg(figure: Figure) -> str:
     """The figure as an ``<svg>`` element: the same bytes for the same data."""
     buffer = io.StringIO()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
@@ -48,8 +48,8 @@ def segment_map(profiles: pd.DataFrame) -> Figure:
     Args:
         profiles: segments.profiles, one row per segment.
     """
-    with mpl.rc_context(_STYLE):
-        figure, axes = _axes(6.4, 3.8)
+    with mpl.rc_context(STYLE):
+        figure, axes = new_axes(6.4, 3.8)
         shares = profiles["customer_rate"].astype(float)
         axes.scatter(
             profiles["map_x"],
@@ -69,8 +69,8 @@ def segment_map(profiles: pd.DataFrame) -> Figure:
 
 def segment_shares(profiles: pd.DataFrame) -> Figure:
     """Share of customers beside share of spend, per segment."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _axes(6.4, 0.6 + 0.5 * len(profiles))
+    with mpl.rc_context(STYLE):
+        figure, axes = new_axes(6.4, 0.6 + 0.5 * len(profiles))
         places = np.arange(len(profiles))[::-1]
         axes.barh(places + 0.19, 100 * profiles["customer_rate"], 0.36, color=MUTED, label="of customers")
         axes.barh(places - 0.19, 100 * profiles["sales_rate"], 0.36, color=ACCENT, label="of spend, last 91 days")
@@ -88,8 +88,8 @@ def margin_forest(effects: pd.DataFrame, currency: str, level: float) -> Figure:
         currency: Currency code.
         level: Level of the intervals, 0 to 1.
     """
-    with mpl.rc_context(_STYLE):
-        figure, axes = _axes(7.6, 0.8 + 0.27 * len(effects))
+    with mpl.rc_context(STYLE):
+        figure, axes = new_axes(7.6, 0.8 + 0.27 * len(effects))
         places = np.arange(len(effects))[::-1]
         proven = (effects["margin_low_amount"] > 0).to_numpy()
         for is_proven, colour in ((True, ACCENT), (False, MUTED)):
@@ -110,9 +110,9 @@ def margin_forest(effects: pd.DataFrame, currency: str, level: float) -> Figure:
 
 def offer_lifts(effects: pd.DataFrame) -> Figure:
     """Spread of each offer's lift over segments and categories."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         offers = sorted(effects["offer_id"].unique())
-        figure, axes = _axes(7.6, 0.8 + 0.34 * len(offers))
+        figure, axes = new_axes(7.6, 0.8 + 0.34 * len(offers))
         for column, colour, shift in (("lift_rate", ACCENT, 0.14), ("carry_rate", SECOND, -0.14)):
             values = [100 * effects.loc[effects["offer_id"] == offer, column].dropna() for offer in offers]
             places = [place + shift for place in range(len(offers))][::-1]
@@ -142,8 +142,8 @@ def forecast_weeks(totals: pd.DataFrame, currency: str) -> Figure:
             ``predicted_amount``, ``low_amount``, ``high_amount``.
         currency: Currency code.
     """
-    with mpl.rc_context(_STYLE):
-        figure, axes = _axes(7.6, 3.2)
+    with mpl.rc_context(STYLE):
+        figure, axes = new_axes(7.6, 3.2)
         models = sorted(totals["model"].unique(), key=lambda name: (name != "gbt", name))
         actual = totals[totals["model"] == models[0]].sort_values("week_start_date")
         weeks = actual["week_start_date"].astype(str)
@@ -160,8 +160,8 @@ def forecast_weeks(totals: pd.DataFrame, currency: str) -> Figure:
 
 def predicted_against_actual(cells: pd.DataFrame, currency: str) -> Figure:
     """Each segment, category and week: forecast of the boosted trees against what came."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _axes(4.2, 3.8)
+    with mpl.rc_context(STYLE):
+        figure, axes = new_axes(4.2, 3.8)
         axes.scatter(cells["predicted_amount"] + 1, cells["actual_amount"] + 1, s=5, color=ACCENT, alpha=0.25, lw=0)
         top = float(max(cells["predicted_amount"].max(), cells["actual_amount"].max())) + 1
         axes.plot([1, top], [1, top], color=INK, lw=0.8)
@@ -181,7 +181,7 @@ def cluster_choice(quality: pd.DataFrame) -> Figure:
         "later_explained_rate": ("later behaviour explained", "later_explained_se"),
     }
     known = [name for name in measures if quality[name].notna().any()] or ["silhouette"]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(2.6 * len(known), 2.6), layout="constrained")
         for axes, name in zip(figure.subplots(1, len(known), squeeze=False)[0], known, strict=True):
             label, error = measures[name]
@@ -208,8 +208,8 @@ def past_levers(weeks: pd.DataFrame) -> Figure:
     Args:
         weeks: One row per week: ``week_start_date``, ``depth_rate``, ``display_rate``, ``mailer_rate``.
     """
-    with mpl.rc_context(_STYLE):
-        figure, axes = _axes(7.6, 2.4)
+    with mpl.rc_context(STYLE):
+        figure, axes = new_axes(7.6, 2.4)
         labels = weeks["week_start_date"].astype(str)
         for column, colour, label in (
             ("depth_rate", SECOND, "mean discount depth"),

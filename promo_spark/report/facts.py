@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from promo_spark.report.customer_plan import CustomerPlan
+
 _LARGE = 1000
 
 
@@ -30,6 +32,7 @@ class Evidence:
         promotions: features.promotions of those that ran in the weeks before.
         stages: audit.stage_runs, newest per stage.
         rejects: One row per table and reason with its count.
+        customers: The plan for single customers.
     """
 
     plan: pd.DataFrame
@@ -47,6 +50,7 @@ class Evidence:
     promotions: pd.DataFrame
     stages: pd.DataFrame
     rejects: pd.DataFrame
+    customers: CustomerPlan
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from promo_spark.report import charts
+from promo_spark.report.customer_plan import assigned_table, budget_chart, policy_chart
 from promo_spark.report.facts import (
     Evidence,
     amount,
@@ -82,6 +83,11 @@ def render_page(
         stages=evidence.stages.to_dict("records"),
         rejects=evidence.rejects.to_dict("records"),
         limitations=[note for notes in evidence.stages["limitations"] for note in notes],
+        policies=_chosen_first(evidence.customers.policies),
+        assigned=assigned_table(evidence.customers.assigned),
+        limits=_plain(evidence.customers.limits),
+        bundles=_plain(evidence.customers.bundles),
+        triggers=_plain(evidence.customers.triggers),
         models=model_table(evidence.backtests),
         figures=_figures(evidence, currency, interval_level),
     )
@@ -91,7 +97,16 @@ def _records(plan: pd.DataFrame, decision: str) -> list[dict[Hashable, Any]]:
     rows = plan[plan["decision"] == decision].sort_values(
         ["incremental_margin_amount", "segment_id", "category"], ascending=[False, True, True]
     )
+    return _plain(rows)
+
+
+def _plain(rows: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    """Rows as dictionaries, None where nothing is known."""
     return rows.astype(object).mask(rows.isna(), other=None).to_dict("records")
+
+
+def _chosen_first(policies: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    return _plain(policies.sort_values(["is_chosen", "value_amount"], ascending=False))
 
 
 def _figures(evidence: Evidence, currency: str, interval_level: float) -> dict[str, Markup | None]:
@@ -104,6 +119,8 @@ def _figures(evidence: Evidence, currency: str, interval_level: float) -> dict[s
         "offer_lifts": (evidence.effects, charts.offer_lifts),
         "forecast_weeks": (evidence.forecasts, lambda rows: charts.forecast_weeks(rows, currency)),
         "predicted": (evidence.cells, lambda rows: charts.predicted_against_actual(rows, currency)),
+        "budget_curve": (evidence.customers.budget_curve, lambda rows: budget_chart(rows, currency)),
+        "policies": (evidence.customers.policies, lambda rows: policy_chart(rows, currency)),
         "past_levers": (evidence.weeks, charts.past_levers),
     }
     # The figures are our own markup; text inside them was escaped by the SVG writer.

@@ -11,6 +11,7 @@ from promo_spark.contracts.plans import SEGMENT_PLAN
 from promo_spark.contracts.response import EFFECTS, PANEL
 from promo_spark.contracts.segments import SEGMENT_MIGRATION, SEGMENT_PROFILES, SEGMENT_QUALITY
 from promo_spark.contracts.table import TableContract
+from promo_spark.report.customer_plan import CustomerPlan
 from promo_spark.report.facts import (
     Evidence,
     Headline,
@@ -178,6 +179,7 @@ def evidence() -> Evidence:
         promotions=pd.DataFrame(),
         stages=pd.DataFrame([run]),
         rejects=pd.DataFrame([{"table": "silver.products", "reason": "duplicate key (product_id)", "rows": 2}]),
+        customers=CustomerPlan.of_nothing(),
     )
 
 
@@ -254,6 +256,7 @@ def test_the_page_stands_without_the_optional_parts(evidence: Evidence) -> None:
             promotions=pd.DataFrame(),
             stages=evidence.stages,
             rejects=evidence.rejects,
+            customers=CustomerPlan.of_nothing(),
             **empty,
         )
     )

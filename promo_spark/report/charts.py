@@ -28,7 +28,8 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def newnew_axes(width: float, height: float) -> tuple[Figure, Axes]:
+def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty figure of so many inches, under ``STYLE``."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
 

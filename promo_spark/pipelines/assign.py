@@ -23,7 +23,6 @@ from promo_spark.plans.eligibility import keep_eligible
 from promo_spark.plans.offers import value_offers
 from promo_spark.plans.policy import follow_policy
 from promo_spark.plans.responses import respond_to_prices
-from promo_spark.plans.roles import draw_roles
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.stage import Stage
 
@@ -63,18 +62,15 @@ def run(stage: Stage) -> None:
     ).persist()
     policy = choose_policy(stage, eligible)
     followed = follow_policy(offers=eligible, verdict=policy.verdict, constant_arm=policy.constant_arm).persist()
-    roles = draw_roles(
-        offers=followed, overrides=stage.read(OVERRIDES), as_of_date=day, settings=settings, seed=stage.settings.seed
-    ).persist()
-    settled = settle(stage, followed, roles)
+    settled = settle(stage, followed)
     assignment = assemble_assignment(
         offers=followed,
-        roles=roles,
+        roles=settled.roles,
         choices=settled.choices,
         responses=respond_to_prices(priced=settled.priced, settings=settings),
         customer_features=stage.read(CUSTOMER_FEATURES),
         as_of_date=day,
-        settings=settings,
+        settings=settled.rates,
     )
     stage.write(ASSIGNMENT, assignment)
     log = log_decisions(

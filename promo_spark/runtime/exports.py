@@ -38,7 +38,7 @@ def write_list(spark: SparkSession, place: str, name: str, rows: DataFrame, orde
     for ending, frame in (("csv", one.select(*safe)), ("parquet", one)):
         folder, final = joined(place, f".{name}.{ending}.new"), joined(place, f"{name}.{ending}")
         writer = frame.write.mode("overwrite")
-        (writer.option("header", True).csv(folder) if ending == "csv" else writer.parquet(folder))
+        (writer.option("header", True).option("escape", '"').csv(folder) if ending == "csv" else writer.parquet(folder))
         replace_by_only_part(spark, folder, final)
         written.append(final)
     return written[0], written[1]

@@ -152,7 +152,7 @@ def test_what_was_assigned_counts_where_nothing_is_known_of_exposures(make_rows:
             "decision_id": "d",
             "arm": "none",
             "is_holdout": False,
-            "decided_at": datetime(2017, 6, 1),
+            "decided_at": datetime(2017, 6, 1, tzinfo=UTC),
         },
     ]
     settings = AssignSettings(cool_down_days=7)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 from pyspark.sql import DataFrame
@@ -94,7 +95,7 @@ def settle(stage: Stage, offers: DataFrame) -> Settled:
     stage.progress(f"allocating {len(promotions)} promotions under {len(limits)} limits in {cells.count} cells")
     allocation = allocate(packed=packed, problem=problem)
     _account(stage, limits, problem, allocation, reserved)
-    _keep_curve(stage, packed, problem, allocation, reserved)
+    _keep_curve(stage, packed, problem, reserved)
     multipliers = np.array([allocation.shadow_prices[row.name] for row in problem.rows])
     priced = net_values(
         offers=valued.drop("cell"),
@@ -198,13 +199,11 @@ def _words(limit: Limit, used: float, price: float, currency: str) -> str:
     return f"{said}; it binds nothing"
 
 
-def _keep_curve(
-    stage: Stage, packed: DataFrame, problem: AllocationProblem, allocation: Allocation, reserved: Reserved
-) -> None:
+def _keep_curve(stage: Stage, packed: DataFrame, problem: AllocationProblem, reserved: Reserved) -> None:
     """Value by budget; what is reserved is part of each budget and of its cost."""
     spent, planned = float(reserved.cost.sum()), stage.settings.assign.budget_amount
     budgets = sorted({planned * share - spent for share in _BUDGETS if planned * share > spent})
-    points = budget_curve(packed=packed, problem=problem, row=BUDGET, budgets=budgets, start=allocation)
+    points = budget_curve(packed=packed, problem=problem, row=BUDGET, budgets=budgets)
     rows = [
         (
             point.budget + spent,
@@ -216,5 +215,6 @@ def _keep_curve(
             abs(point.budget + spent - planned) < 1e-9 * max(planned, 1.0),
         )
         for point in points
+        if not isnan(point.value)  # the other limits cannot be met under so small a budget
     ]
     stage.write(BUDGET_CURVE, local_frame(stage.spark, rows, BUDGET_CURVE.schema(all_nullable=True)))

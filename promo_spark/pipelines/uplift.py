@@ -1,0 +1,96 @@
+"""Learn from past decisions who redeems a promotion, and what being given one changes."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from promo_spark.contracts.decisions import CANDIDATES, DECISIONS, LEARNERS, NO_ARM, SCORES
+from promo_spark.contracts.features import PRODUCT_FEATURES
+from promo_spark.contracts.learning import FEEDBACK
+from promo_spark.contracts.recommend import RECOMMENDED_PROMOTIONS
+from promo_spark.contracts.silver import (
+    ASSIGNMENTS,
+    CUSTOMERS,
+    ORDER_LINES,
+    PROMOTION_PRODUCTS,
+    PROMOTIONS,
+    REDEMPTIONS,
+)
+from promo_spark.pipelines.uplift_effects import learn_effects
+from promo_spark.pipelines.uplift_redemption import learn_redemption
+from promo_spark.recommend.promotions import rank_promotions
+from promo_spark.response.decision_rows import gather_candidates, gather_decisions
+from promo_spark.response.scores import assemble_scores
+from promo_spark.runtime.pipeline import Pipeline
+from promo_spark.runtime.stage import Stage
+
+
+def run(stage: Stage) -> None:
+    """Lay out past decisions and planned promotions, learn from the ones, and score the others."""
+    _lay_out(stage)
+    candidates = stage.read(CANDIDATES)
+    decisions = stage.read(DECISIONS)
+    redeemed, redemption_figures = learn_redemption(stage, decisions, candidates)
+    changed, learner, learnt_from, effect_figures = learn_effects(stage, decisions, redeemed)
+    stage.write(LEARNERS, redemption_figures.unionByName(effect_figures))
+    scores = assemble_scores(candidates=changed, as_of_date=stage.as_of_date, learner=learner, learnt_from=learnt_from)
+    stage.write(SCORES, scores)
+    stage.write(RECOMMENDED_PROMOTIONS, rank_promotions(scores=stage.read(SCORES), as_of_date=stage.as_of_date))
+
+
+def _lay_out(stage: Stage) -> None:
+    settings = stage.settings
+    known = {
+        "order_lines": stage.read(ORDER_LINES),
+        "assignments": _decided(stage),
+        "promotions": stage.read(PROMOTIONS),
+        "promotion_products": stage.read(PROMOTION_PRODUCTS),
+        "redemptions": stage.read(REDEMPTIONS),
+    }
+    when = {"as_of_date": stage.as_of_date, "time_zone": settings.source.time_zone}
+    decisions = gather_decisions(
+        **known,
+        **when,
+        product_features=stage.read(PRODUCT_FEATURES),
+        settings=settings.uplift,
+        features=settings.features,
+    )
+    rows = stage.write(DECISIONS, decisions).accepted
+    if not rows:
+        stage.limitation(
+            "no past decision has run its course before the date: nothing is learnt of what promotions change."
+        )
+    candidates = gather_candidates(
+        **known, **when, customers=stage.read(CUSTOMERS), settings=settings.assign, uplift=settings.uplift
+    )
+    if not stage.write(CANDIDATES, candidates).accepted:
+        stage.limitation("no promotion is planned that customers could be given one by one.")
+    logged = stage.read(DECISIONS).agg(F.count_if(~F.col("is_logged") & (F.col("arm") == NO_ARM))).collect()[0][0]
+    if logged:
+        stage.limitation(
+            f"{logged:,} rows of the arm none are customers that a decision does not name: what is learnt from them is "
+            "observational."
+        )
+
+
+def _decided(stage: Stage) -> DataFrame:
+    """Decisions of the ledger, and those that were handed over from here."""
+    ledger = stage.read(ASSIGNMENTS)
+    return ledger.unionByName(stage.read(FEEDBACK), allowMissingColumns=True)
+
+
+PIPELINE = Pipeline(
+    name="uplift",
+    summary="Learn from past decisions who redeems a promotion, and what being given one changes.",
+    reads=(
+        *(ORDER_LINES, ASSIGNMENTS, PROMOTIONS, PROMOTION_PRODUCTS, REDEMPTIONS, CUSTOMERS, PRODUCT_FEATURES),
+        FEEDBACK,
+    ),
+    writes=(DECISIONS, CANDIDATES, LEARNERS, SCORES, RECOMMENDED_PROMOTIONS),
+    run=run,
+    settings=(
+        *("uplift", "features", "seed", "source.time_zone"),
+        *("assign.promotions", "assign.planning_days"),
+    ),
+)

@@ -10,7 +10,7 @@ Floats = NDArray[np.float64]
 
 
 def lift_lower_bound(
-    *, shared: Floats, shoppers: Floats, first: Floats, second: Floats, n_baskets: float, level: float
+    *, shared: Floats, shoppers: Floats, first: Floats, second: Floats, n_baskets: Floats | float, level: Floats | float
 ) -> Floats:
     """Lower bound of the lift of pairs of products.
 
@@ -23,8 +23,9 @@ def lift_lower_bound(
         shoppers: Different shoppers with a basket of both, shape (n_pairs,), 1 to shared.
         first: Baskets with the first, shape (n_pairs,).
         second: Baskets with the second, shape (n_pairs,).
-        n_baskets: All baskets.
-        level: One-sided error rate of one bound. For all of m pairs at once at 0.05 give 0.05 / m (Bonferroni).
+        n_baskets: All baskets, one number or shape (n_pairs,).
+        level: One-sided error rate of one bound, one number or shape (n_pairs,). For all of m pairs at once at 0.05
+            give 0.05 / m (Bonferroni).
 
     Returns:
         Bounds, shape (n_pairs,).
@@ -38,7 +39,8 @@ def lift_lower_bound(
     [0.68]
     """
     lift = shared * n_baskets / (first * second)
-    return lift * chi2.ppf(level, 2.0 * shoppers) / (2.0 * shoppers)
+    bound: Floats = lift * chi2.ppf(level, 2.0 * shoppers) / (2.0 * shoppers)
+    return bound
 
 
 class BundleValues(NamedTuple):

@@ -156,8 +156,17 @@ class IdeaSettings(Frozen):
     bundle_baskets: int = Field(default=200_000, ge=1, description="Baskets mined; all where there are fewer")
     bundle_days: int = Field(default=182, ge=1)
     bundle_discount_rate: float = Field(default=0.1, gt=0, lt=1)
+    bundle_elasticity: float = Field(
+        default=2.6,
+        gt=0,
+        description="How sales of the added product answer its price, as a positive number; assumed, the mean of "
+        "published ones (Bijmolt, van Heerde and Pieters 2005)",
+    )
     partner_share_rate: Share = Field(default=0.5, description="Of a joint promotion's discount")
     lapsed_days: int = Field(default=56, ge=1)
     overdue_gaps: float = Field(default=2.0, gt=0, description="Overdue after so many of the customer's usual gaps")
     churn_prob: float = Field(default=0.5, gt=0, lt=1)
     browsed_days: int = Field(default=7, ge=1, description="Looked at in these days without buying")
+    subjects_per_customer: int = Field(
+        default=3, ge=1, description="Most products browsed, and categories to replenish, that one customer is told of"
+    )

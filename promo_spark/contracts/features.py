@@ -4,6 +4,9 @@ from pyspark.sql import types as T
 
 from promo_spark.contracts.table import AS_OF_DATE, MONEY, QUANTITY, Column, TableContract
 
+PRIVATE_BRAND = r"(?i)\b(private|own)\b"
+"""Brands of the retailer itself. Whole words only: "Crown" and "Brown & Sons" are no own brands."""
+
 _AS_OF = Column(AS_OF_DATE, T.DateType(), "Uses events strictly before this date")
 _CUSTOMER = Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True)
 

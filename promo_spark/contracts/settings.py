@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings, UpliftSettings
+from promo_spark.contracts.offers import Promotions
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
 from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings
 
@@ -251,46 +252,3 @@ class Settings(Frozen):
     report: ReportSettings = ReportSettings()
     tune: TuneSettings = TuneSettings()
     promotions: Promotions
-
-
-class Offer(Frozen):
-    """An offer the plan may choose: its levers, how it is told, and what telling costs."""
-
-    offer_id: str = Field(pattern="^[a-z0-9_]+$")
-    name: str
-    mechanic: Literal["percent_off", "coupon", "spend_threshold", "display", "mailer", "members_only", "flash_sale"]
-    depth_rate: float = Field(default=0.0, ge=0, lt=1, description="Discount on the regular price")
-    display_rate: float = Field(default=0.0, ge=0, le=1, description="Share of the category on display")
-    mailer_rate: float = Field(default=0.0, ge=0, le=1, description="Share of the category in the mailer")
-    threshold_amount: float | None = Field(default=None, gt=0)
-    channel: str
-    contact_cost_amount: float = Field(default=0.0, ge=0, description="Per customer told")
-    fixed_cost_amount: float = Field(default=0.0, ge=0, description="Per segment and category")
-
-    @property
-    def is_store_wide(self) -> bool:
-        """Everybody in a store meets it, so that only stores can be kept back from it, never customers."""
-        return self.display_rate > 0 or self.mailer_rate > 0
-
-    @model_validator(mode="after")
-    def _does_something(self) -> Offer:
-        if self.depth_rate == 0 and self.display_rate == 0 and self.mailer_rate == 0:
-            raise ValueError(f"offer {self.offer_id} changes nothing: give a depth, display or mailer rate")
-        return self
-
-
-class Promotions(Frozen):
-    """``conf/promotions.yaml``: the offers the plan may choose from."""
-
-    offers: tuple[Offer, ...] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _unique(self) -> Promotions:
-        names = [offer.offer_id for offer in self.offers]
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        if doubled:
-            raise ValueError(f"offer_id is used twice: {', '.join(doubled)}")
-        return self
-
-
-Settings.model_rebuild()

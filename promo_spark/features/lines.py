@@ -7,15 +7,13 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from promo_spark.contracts.features import DESCRIBED_LINES
+from promo_spark.contracts.features import DESCRIBED_LINES, PRIVATE_BRAND
 from promo_spark.contracts.settings import FeatureSettings
 from promo_spark.contracts.silver import ORDER_LINES, PRICES, PRODUCTS
 from promo_spark.contracts.step import produces
 from promo_spark.contracts.table import MONEY
 
 UNKNOWN = "(unknown)"
-# Whole words only: "Crown" and "Brown & Sons" are no own brands.
-_PRIVATE_BRAND = r"(?i)\b(private|own)\b"
 _SHELF = ["product_id", "store_id", "week_start_date"]
 
 
@@ -55,7 +53,7 @@ def describe_lines(
         "product_id",
         F.col("department").alias("_department"),
         F.col("category").alias("_category"),
-        F.col("brand").rlike(_PRIVATE_BRAND).alias("is_private_brand"),
+        F.col("brand").rlike(PRIVATE_BRAND).alias("is_private_brand"),
     )
     known = F.col("_is_covered").isNotNull()
     return (

@@ -1,6 +1,6 @@
 """Every stage there is. Their order comes from what they read and write."""
 
-from promo_spark.pipelines import backtest, features, ingest, plan, recommend, report, response, segments
+from promo_spark.pipelines import backtest, features, ideas, ingest, plan, recommend, report, response, segments
 
 ALL = (
     ingest.PIPELINE,
@@ -9,6 +9,7 @@ ALL = (
     recommend.PIPELINE,
     response.PIPELINE,
     plan.PIPELINE,
+    ideas.PIPELINE,
     backtest.PIPELINE,
     report.PIPELINE,
 )

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from promo_spark.contracts.settings import Offer, PlanSettings
+from promo_spark.contracts.offers import Offer
+from promo_spark.contracts.settings import PlanSettings
 from promo_spark.kernels.choice import choose_offers
 from promo_spark.kernels.multiple_testing import benjamini_hochberg
 from promo_spark.kernels.sample_size import two_arm_sample_size

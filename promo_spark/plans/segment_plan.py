@@ -14,10 +14,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.features import CUSTOMER_FEATURES
+from promo_spark.contracts.offers import Offer
 from promo_spark.contracts.plans import SEGMENT_PLAN
 from promo_spark.contracts.response import EFFECTS, PLANNED_PRODUCTS
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS, SEGMENT_PROFILES
-from promo_spark.contracts.settings import Offer, PlanSettings
+from promo_spark.contracts.settings import PlanSettings
 from promo_spark.contracts.silver import ORDER_LINES
 from promo_spark.contracts.step import produces
 from promo_spark.plans.candidates import gather_candidates

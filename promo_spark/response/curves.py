@@ -8,7 +8,7 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from promo_spark.contracts.settings import Offer
+from promo_spark.contracts.offers import Offer
 from promo_spark.response.forecast_rows import CELL, LEVERS
 
 CURVE_STEPS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)

@@ -10,9 +10,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.features import PRODUCT_FEATURES
+from promo_spark.contracts.offers import Offer
 from promo_spark.contracts.response import EFFECTS, PANEL, PLANNED_PRODUCTS
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
-from promo_spark.contracts.settings import FeatureSettings, Offer, PlanSettings
+from promo_spark.contracts.settings import FeatureSettings, PlanSettings
 from promo_spark.contracts.step import produces
 from promo_spark.response.margins import category_margins
 from promo_spark.response.segment_effects import Trial, value_segment

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from promo_spark.contracts.settings import Offer
+from promo_spark.contracts.offers import Offer
 from promo_spark.kernels.block_bootstrap import (
     Interval,
     alternating_folds,

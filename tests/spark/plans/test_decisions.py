@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from promo_spark.contracts.settings import Offer, PlanSettings
+from promo_spark.contracts.offers import Offer
+from promo_spark.contracts.settings import PlanSettings
 from promo_spark.plans.decisions import NONE, Decisions, decide, lay_out
 
 OFFERS = tuple(

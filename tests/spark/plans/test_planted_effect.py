@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from promo_spark.contracts.settings import Offer, PlanSettings
+from promo_spark.contracts.offers import Offer
+from promo_spark.contracts.settings import PlanSettings
 from promo_spark.plans.segment_plan import Brief, plan_rows
 from promo_spark.response.segment_effects import Trial, value_segment
 

@@ -11,9 +11,10 @@ import pytest
 from pyspark.sql import Row
 
 from promo_spark.contracts.features import CUSTOMER_FEATURES
+from promo_spark.contracts.offers import Offer
 from promo_spark.contracts.response import EFFECTS, PLANNED_PRODUCTS
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS, SEGMENT_PROFILES
-from promo_spark.contracts.settings import Offer, PlanSettings
+from promo_spark.contracts.settings import PlanSettings
 from promo_spark.contracts.silver import ORDER_LINES
 from promo_spark.plans.segment_plan import plan_segments
 

@@ -12,9 +12,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from promo_spark.contracts.features import PRODUCT_FEATURES
+from promo_spark.contracts.offers import Offer
 from promo_spark.contracts.response import PANEL, PLANNED_PRODUCTS
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
-from promo_spark.contracts.settings import FeatureSettings, Offer, PlanSettings
+from promo_spark.contracts.settings import FeatureSettings, PlanSettings
 from promo_spark.response.effects import estimate_effects
 from promo_spark.response.segment_effects import Trial, value_segment
 

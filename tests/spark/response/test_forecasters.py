@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from promo_spark.contracts.offers import Offer
 from promo_spark.contracts.response import PANEL
-from promo_spark.contracts.settings import Offer, ResponseSettings
+from promo_spark.contracts.settings import ResponseSettings
 from promo_spark.response.curves import lever_curves, offer_lifts
 from promo_spark.response.forecast_rows import LEVERS, forecast_rows, later_rows, usual_rows
 from promo_spark.response.forecasters import Forecasters, fit_forecasters

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from promo_spark.errors import AllocationInfeasible
-from promo_spark.kernels.allocation_dual import Sample, Scales, measure_scales, weighted_sums
+from promo_spark.kernels.allocation_dual import Sample, Scales, measure_scales, thin, weighted_sums
 from promo_spark.kernels.allocation_problem import (
     AllocationProblem,
     CouplingRow,
@@ -30,7 +30,6 @@ from promo_spark.kernels.allocation_response import (
     PairBlock,
     Response,
     chosen_sums,
-    draw_uniform,
     respond,
     rounding_error,
 )
@@ -41,6 +40,7 @@ NEAR_PAIRS = 2_000_000
 _LEAST_NEAR = 500
 _SNAP_BITS = 38
 _RUNAWAY = 0.99
+_TIED = 0.01
 
 
 class Everyone(NamedTuple):
@@ -83,6 +83,7 @@ class Plan:
 
     Attributes:
         multipliers: Shadow prices of the rows, shape (rows,): worth of one more unit of the upper bound.
+        tables: Prices that all others follow.
         noise: Largest noise that broke ties.
         settled_keys: Keys of the customers settled one by one, ascending, shape (settled,).
         settled_promotions: What they get, ``NONE`` for no more, shape (customer_cap, settled).
@@ -93,6 +94,7 @@ class Plan:
     """
 
     multipliers: Floats
+    tables: PriceTables
     noise: float
     settled_keys: Ints
     settled_promotions: Ints
@@ -149,11 +151,11 @@ def find_plan(
         prices = find_prices(sample, problem, shifted, scales, prices)
         if passes == 1:
             _refuse_runaway(problem, prices, scales, run_pass)
-        tables = price_tables(problem, prices)
-        result = run_pass(tables, scales.noise, _thresholds(sample, problem, everyone, prices, scales))
+        tables, thresholds = _look_ahead(problem, sample, everyone, prices, scales)
+        result = run_pass(tables, scales.noise, thresholds)
         error = rounding_error(problem, tables, (float(everyone.members.sum()), everyone.values, everyone.costs))
         upper = min(upper, result.best + error + bounds.support(prices))
-        plan, missed = _complete(problem, scales, prices, result, allowed_gap)
+        plan, missed = _complete(problem, scales, (prices, tables), result, allowed_gap)
         if plan is not None and (best is None or plan.value > best.value):
             best = plan
         gap = _with(best, upper, passes).gap if best is not None else np.inf
@@ -173,14 +175,19 @@ def _with(plan: Plan, upper: float, passes: int) -> Plan:
 
 
 def _complete(
-    problem: AllocationProblem, scales: Scales, prices: Floats, result: PassResult, allowed_gap: float
+    problem: AllocationProblem,
+    scales: Scales,
+    priced: tuple[Floats, PriceTables],
+    result: PassResult,
+    allowed_gap: float,
 ) -> tuple[Plan | None, Floats]:
     """Settle the near ties of a pass; a plan when every limit is kept, and by how much rows are missed."""
+    prices, tables = priced
     near = sort_block(result.near)
     if (np.diff(np.sort(near.keys)) == 0).any():
         raise ValueError("a customer appears twice among the pairs")
     sums = _snap(result.sums)
-    reply = respond(near, problem, price_tables(problem, prices), scales.noise)
+    reply = respond(near, problem, tables, scales.noise)
     fixed = sums - chosen_sums(near, problem, reply.slots)
     used = problem.usage(fixed)
     left = RowBounds(problem.bounds.low - used, problem.bounds.high - used)
@@ -197,7 +204,7 @@ def _complete(
     )
     total = fixed + chosen_sums(near, problem, settlement.slots)
     value = float(total[2].sum())
-    return Plan(prices, scales.noise, near.keys[order], promotions[:, order], value, np.inf, total, 0), settlement.missed
+    return Plan(prices, tables, scales.noise, near.keys[order], promotions[:, order], value, np.inf, total, 0), settlement.missed
 
 
 def sort_block(block: PairBlock) -> PairBlock:
@@ -205,19 +212,23 @@ def sort_block(block: PairBlock) -> PairBlock:
     return block.take(np.lexsort((block.keys, block.cells)))
 
 
-def _thresholds(
-    sample: Sample, problem: AllocationProblem, everyone: Everyone, prices: Floats, scales: Scales
-) -> Floats:
-    """Margins below which about the wanted number of customers of each cell lie."""
-    reply = respond(sample.block, problem, price_tables(problem, prices), scales.noise)
+def _look_ahead(
+    problem: AllocationProblem, sample: Sample, everyone: Everyone, prices: Floats, scales: Scales
+) -> tuple[PriceTables, Floats]:
+    """Tables for everyone, and margins below which about the wanted number of customers of each cell lie."""
+    tables = price_tables(problem, prices)
+    margins = respond(sample.block, problem, tables, scales.noise).margins
+    # Many alike: only the last digits of prices share them out.
+    if np.mean(margins <= scales.noise) <= _TIED:
+        tables = tables.rounded()
     share = NEAR_PAIRS / max(everyone.pairs, 1)
     thresholds = np.full(problem.cell_count, np.inf)
     for cell in np.flatnonzero(everyone.members).tolist():
         wanted = max(share, _LEAST_NEAR / everyone.members[cell])
-        own = np.sort(reply.margins[sample.block.cells == cell])
+        own = np.sort(margins[sample.block.cells == cell])
         if wanted < 1 and len(own):
             thresholds[cell] = own[min(int(np.ceil(wanted * len(own))), len(own) - 1)]
-    return thresholds
+    return tables, thresholds
 
 
 def _snap(sums: Floats) -> Floats:
@@ -242,7 +253,7 @@ def _explain(
     alone = _out_of_reach(problem, rows, run_pass)
     if alone:
         return AllocationInfeasible(describe(problem, alone))
-    few = _thin(sample, EXACT_PAIRS)
+    few = thin(sample, EXACT_PAIRS)
     program = write_program(few.block, problem)
     together = exact_prices(program, problem.bounds, scales.highest_prices, few.weights)[1]
     if together:
@@ -272,18 +283,6 @@ def _row_tables(problem: AllocationProblem, row: int, sign: float) -> PriceTable
     multipliers[row] = -sign
     tables = price_tables(problem, multipliers)
     return tables._replace(value_factors=tables.value_factors - np.append(np.ones(problem.promotion_count), 0.0))
-
-
-def _thin(sample: Sample, pairs: int) -> Sample:
-    """The customers of the smallest hashes, each standing for more."""
-    wanted = max(pairs // max(len(sample.block.values), 1), 1)
-    if wanted >= len(sample.weights):
-        return sample
-    kept = np.sort(np.argsort(draw_uniform(sample.block.keys), kind="stable")[:wanted])
-    block, cells = sample.block.take(kept), sample.block.cells
-    size = int(cells.max()) + 1
-    whole, part = np.bincount(cells, sample.weights, size), np.bincount(block.cells, minlength=size)
-    return Sample(block, (whole / np.maximum(part, 1))[block.cells])
 
 
 def describe(problem: AllocationProblem, relaxations: Sequence[Relaxation], *, about: bool = False) -> str:

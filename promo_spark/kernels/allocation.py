@@ -73,8 +73,22 @@ class PassResult(NamedTuple):
     near: PairBlock
 
 
-RunPass = Callable[[PriceTables, float, Floats], PassResult]
-"""Prices, largest noise and thresholds by cell, shape (cells,), negative for nobody; a result for everyone."""
+class Look(NamedTuple):
+    """What a pass is asked.
+
+    Attributes:
+        tables: Prices.
+        noise: Largest noise that breaks ties.
+        thresholds: Margins up to which customers of a cell are handed over, negative for nobody, shape (cells,).
+    """
+
+    tables: PriceTables
+    noise: float
+    thresholds: Floats
+
+
+RunPass = Callable[[Sequence[Look]], list[PassResult]]
+"""Goes through everyone once, and answers each look."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,13 +124,11 @@ class Plan:
         return max(self.upper_bound - self.value, 0.0) / size if size > 0 else 0.0
 
 
-def run_block(
-    block: PairBlock, problem: AllocationProblem, tables: PriceTables, noise: float, thresholds: Floats
-) -> tuple[PassResult, Response]:
-    """One block's part of a pass."""
-    reply = respond(block, problem, tables, noise)
-    near = block.take(np.flatnonzero(reply.margins <= thresholds[block.cells]))
-    return PassResult(reply.best, chosen_sums(block, problem, reply.slots), near), reply
+def run_block(block: PairBlock, problem: AllocationProblem, look: Look) -> PassResult:
+    """One block's part of a pass; of the problem, rows are not asked for."""
+    reply = respond(block, problem, look.tables, look.noise)
+    near = block.take(np.flatnonzero(reply.margins <= look.thresholds[block.cells]))
+    return PassResult(reply.best, chosen_sums(block, problem, reply.slots), near)
 
 
 def find_plan(
@@ -151,18 +163,16 @@ def find_plan(
         prices = find_prices(sample, problem, shifted, scales, prices)
         if passes == 1:
             _refuse_runaway(problem, prices, scales, run_pass)
-        tables, thresholds = _look_ahead(problem, sample, everyone, prices, scales)
-        result = run_pass(tables, scales.noise, thresholds)
-        error = rounding_error(problem, tables, (float(everyone.members.sum()), everyone.values, everyone.costs))
-        upper = min(upper, result.best + error + bounds.support(prices))
-        plan, missed = _complete(problem, scales, (prices, tables), result, allowed_gap)
-        if plan is not None and (best is None or plan.value > best.value):
+        look, reply = look_ahead(problem, sample, everyone, prices, scales)
+        result = run_pass([look])[0]
+        plan, missed = complete_plan(problem, everyone, (prices, scales, look), result, allowed_gap)
+        upper = min(upper, plan.upper_bound)
+        if not missed.any() and (best is None or plan.value > best.value):
             best = plan
-        gap = _with(best, upper, passes).gap if best is not None else np.inf
-        if gap <= allowed_gap or len(result.near.keys) == everyone.members.sum():
+        is_whole = len(result.near.keys) == everyone.members.sum()
+        if is_whole or (best is not None and _with(best, upper, passes).gap <= allowed_gap):
             break
         used = problem.usage(_snap(result.sums))
-        reply = respond(sample.block, problem, tables, scales.noise)
         difference = used - problem.usage(weighted_sums(sample, problem, reply.slots))
         shifted = RowBounds(bounds.low - difference, bounds.high - difference)
     if best is None:
@@ -171,31 +181,31 @@ def find_plan(
 
 
 def _with(plan: Plan, upper: float, passes: int) -> Plan:
-    return Plan(**{**plan.__dict__, "upper_bound": max(upper, plan.value), "passes": passes})
+    return Plan(**{**plan.__dict__, "upper_bound": upper, "passes": passes})
 
 
-def _complete(
+def complete_plan(
     problem: AllocationProblem,
-    scales: Scales,
-    priced: tuple[Floats, PriceTables],
+    everyone: Everyone,
+    asked: tuple[Floats, Scales, Look],
     result: PassResult,
     allowed_gap: float,
-) -> tuple[Plan | None, Floats]:
-    """Settle the near ties of a pass; a plan when every limit is kept, and by how much rows are missed."""
-    prices, tables = priced
+) -> tuple[Plan, Floats]:
+    """Settle the near ties of a pass: a plan with its bound, and by how much it misses rows, shape (rows,)."""
+    prices, scales, look = asked
+    error = rounding_error(problem, look.tables, (float(everyone.members.sum()), everyone.values, everyone.costs))
+    upper = result.best + error + problem.bounds.support(prices)
     near = sort_block(result.near)
     if (np.diff(np.sort(near.keys)) == 0).any():
         raise ValueError("a customer appears twice among the pairs")
     sums = _snap(result.sums)
-    reply = respond(near, problem, tables, scales.noise)
+    reply = respond(near, problem, look.tables, look.noise)
     fixed = sums - chosen_sums(near, problem, reply.slots)
     used = problem.usage(fixed)
     left = RowBounds(problem.bounds.low - used, problem.bounds.high - used)
     loss = 0.1 * allowed_gap * abs(float(sums[2].sum()))
     sizes = row_sizes(problem, sums)
     settlement = settle(near, problem, left, scales, start=prices, sizes=sizes, allowed_loss=loss)
-    if settlement.missed.any():
-        return None, settlement.missed
     order = np.argsort(near.keys)
     promotions = np.where(
         settlement.slots == NONE,
@@ -204,7 +214,8 @@ def _complete(
     )
     total = fixed + chosen_sums(near, problem, settlement.slots)
     value = float(total[2].sum())
-    return Plan(prices, tables, scales.noise, near.keys[order], promotions[:, order], value, np.inf, total, 0), settlement.missed
+    plan = Plan(prices, look.tables, look.noise, near.keys[order], promotions[:, order], value, upper, total, 1)
+    return plan, settlement.missed
 
 
 def sort_block(block: PairBlock) -> PairBlock:
@@ -212,23 +223,24 @@ def sort_block(block: PairBlock) -> PairBlock:
     return block.take(np.lexsort((block.keys, block.cells)))
 
 
-def _look_ahead(
-    problem: AllocationProblem, sample: Sample, everyone: Everyone, prices: Floats, scales: Scales
-) -> tuple[PriceTables, Floats]:
-    """Tables for everyone, and margins below which about the wanted number of customers of each cell lie."""
+def look_ahead(
+    problem: AllocationProblem, sample: Sample, everyone: Everyone, prices: Floats, scales: Scales, *, share: float = 1.0
+) -> tuple[Look, Response]:
+    """What to ask everyone, so that about the wanted number of customers of each cell are near ties; and the sample."""
     tables = price_tables(problem, prices)
-    margins = respond(sample.block, problem, tables, scales.noise).margins
+    reply = respond(sample.block, problem, tables, scales.noise)
+    margins = reply.margins
     # Many alike: only the last digits of prices share them out.
     if np.mean(margins <= scales.noise) <= _TIED:
         tables = tables.rounded()
-    share = NEAR_PAIRS / max(everyone.pairs, 1)
+    share *= NEAR_PAIRS / max(everyone.pairs, 1)
     thresholds = np.full(problem.cell_count, np.inf)
     for cell in np.flatnonzero(everyone.members).tolist():
         wanted = max(share, _LEAST_NEAR / everyone.members[cell])
         own = np.sort(margins[sample.block.cells == cell])
         if wanted < 1 and len(own):
             thresholds[cell] = own[min(int(np.ceil(wanted * len(own))), len(own) - 1)]
-    return tables, thresholds
+    return Look(tables, scales.noise, thresholds), reply
 
 
 def _snap(sums: Floats) -> Floats:
@@ -271,7 +283,7 @@ def _out_of_reach(problem: AllocationProblem, rows: Ints, run_pass: RunPass) -> 
             # Without anything chosen the sum is 0.
             if sign * end <= 0 or not np.isfinite(end):
                 continue
-            used = float(problem.usage(run_pass(_row_tables(problem, row, sign), 0.0, nobody).sums)[row])
+            used = float(problem.usage(run_pass([Look(_row_tables(problem, row, sign), 0.0, nobody)])[0].sums)[row])
             if sign * (end - used) > TOLERANCE * abs(end):
                 found.append(Relaxation(row, used, sign * (end - used)))
     return found

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from promo_spark.errors import AllocationInfeasible
-from promo_spark.kernels.allocation_dual import Sample, Scales, measure_scales, weighted_sums
+from promo_spark.kernels.allocation_dual import Sample, Scales, measure_scales, thin, weighted_sums
 from promo_spark.kernels.allocation_problem import (
     AllocationProblem,
     CouplingRow,
@@ -30,7 +30,6 @@ from promo_spark.kernels.allocation_response import (
     PairBlock,
     Response,
     chosen_sums,
-    draw_uniform,
     respond,
     rounding_error,
 )
@@ -41,6 +40,7 @@ NEAR_PAIRS = 2_000_000
 _LEAST_NEAR = 500
 _SNAP_BITS = 38
 _RUNAWAY = 0.99
+_TIED = 0.01
 
 
 class Everyone(NamedTuple):
@@ -73,8 +73,22 @@ class PassResult(NamedTuple):
     near: PairBlock
 
 
-RunPass = Callable[[PriceTables, float, Floats], PassResult]
-"""Prices, largest noise and thresholds by cell, shape (cells,), negative for nobody; a result for everyone."""
+class Look(NamedTuple):
+    """What a pass is asked.
+
+    Attributes:
+        tables: Prices.
+        noise: Largest noise that breaks ties.
+        thresholds: Margins up to which customers of a cell are handed over, negative for nobody, shape (cells,).
+    """
+
+    tables: PriceTables
+    noise: float
+    thresholds: Floats
+
+
+RunPass = Callable[[Sequence[Look]], list[PassResult]]
+"""Goes through everyone once, and answers each look."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +97,7 @@ class Plan:
 
     Attributes:
         multipliers: Shadow prices of the rows, shape (rows,): worth of one more unit of the upper bound.
+        tables: Prices that all others follow.
         noise: Largest noise that broke ties.
         settled_keys: Keys of the customers settled one by one, ascending, shape (settled,).
         settled_promotions: What they get, ``NONE`` for no more, shape (customer_cap, settled).
@@ -93,6 +108,7 @@ class Plan:
     """
 
     multipliers: Floats
+    tables: PriceTables
     noise: float
     settled_keys: Ints
     settled_promotions: Ints
@@ -108,13 +124,11 @@ class Plan:
         return max(self.upper_bound - self.value, 0.0) / size if size > 0 else 0.0
 
 
-def run_block(
-    block: PairBlock, problem: AllocationProblem, tables: PriceTables, noise: float, thresholds: Floats
-) -> tuple[PassResult, Response]:
-    """One block's part of a pass."""
-    reply = respond(block, problem, tables, noise)
-    near = block.take(np.flatnonzero(reply.margins <= thresholds[block.cells]))
-    return PassResult(reply.best, chosen_sums(block, problem, reply.slots), near), reply
+def run_block(block: PairBlock, problem: AllocationProblem, look: Look) -> PassResult:
+    """One block's part of a pass; of the problem, rows are not asked for."""
+    reply = respond(block, problem, look.tables, look.noise)
+    near = block.take(np.flatnonzero(reply.margins <= look.thresholds[block.cells]))
+    return PassResult(reply.best, chosen_sums(block, problem, reply.slots), near)
 
 
 def find_plan(
@@ -149,18 +163,16 @@ def find_plan(
         prices = find_prices(sample, problem, shifted, scales, prices)
         if passes == 1:
             _refuse_runaway(problem, prices, scales, run_pass)
-        tables = price_tables(problem, prices)
-        result = run_pass(tables, scales.noise, _thresholds(sample, problem, everyone, prices, scales))
-        error = rounding_error(problem, tables, (float(everyone.members.sum()), everyone.values, everyone.costs))
-        upper = min(upper, result.best + error + bounds.support(prices))
-        plan, missed = _complete(problem, scales, prices, result, allowed_gap)
-        if plan is not None and (best is None or plan.value > best.value):
+        look, reply = look_ahead(problem, sample, everyone, prices, scales)
+        result = run_pass([look])[0]
+        plan, missed = complete_plan(problem, everyone, (prices, scales, look), result, allowed_gap)
+        upper = min(upper, plan.upper_bound)
+        if not missed.any() and (best is None or plan.value > best.value):
             best = plan
-        gap = _with(best, upper, passes).gap if best is not None else np.inf
-        if gap <= allowed_gap or len(result.near.keys) == everyone.members.sum():
+        is_whole = len(result.near.keys) == everyone.members.sum()
+        if is_whole or (best is not None and _with(best, upper, passes).gap <= allowed_gap):
             break
         used = problem.usage(_snap(result.sums))
-        reply = respond(sample.block, problem, tables, scales.noise)
         difference = used - problem.usage(weighted_sums(sample, problem, reply.slots))
         shifted = RowBounds(bounds.low - difference, bounds.high - difference)
     if best is None:
@@ -169,26 +181,31 @@ def find_plan(
 
 
 def _with(plan: Plan, upper: float, passes: int) -> Plan:
-    return Plan(**{**plan.__dict__, "upper_bound": max(upper, plan.value), "passes": passes})
+    return Plan(**{**plan.__dict__, "upper_bound": upper, "passes": passes})
 
 
-def _complete(
-    problem: AllocationProblem, scales: Scales, prices: Floats, result: PassResult, allowed_gap: float
-) -> tuple[Plan | None, Floats]:
-    """Settle the near ties of a pass; a plan when every limit is kept, and by how much rows are missed."""
+def complete_plan(
+    problem: AllocationProblem,
+    everyone: Everyone,
+    asked: tuple[Floats, Scales, Look],
+    result: PassResult,
+    allowed_gap: float,
+) -> tuple[Plan, Floats]:
+    """Settle the near ties of a pass: a plan with its bound, and by how much it misses rows, shape (rows,)."""
+    prices, scales, look = asked
+    error = rounding_error(problem, look.tables, (float(everyone.members.sum()), everyone.values, everyone.costs))
+    upper = result.best + error + problem.bounds.support(prices)
     near = sort_block(result.near)
     if (np.diff(np.sort(near.keys)) == 0).any():
         raise ValueError("a customer appears twice among the pairs")
     sums = _snap(result.sums)
-    reply = respond(near, problem, price_tables(problem, prices), scales.noise)
+    reply = respond(near, problem, look.tables, look.noise)
     fixed = sums - chosen_sums(near, problem, reply.slots)
     used = problem.usage(fixed)
     left = RowBounds(problem.bounds.low - used, problem.bounds.high - used)
     loss = 0.1 * allowed_gap * abs(float(sums[2].sum()))
     sizes = row_sizes(problem, sums)
     settlement = settle(near, problem, left, scales, start=prices, sizes=sizes, allowed_loss=loss)
-    if settlement.missed.any():
-        return None, settlement.missed
     order = np.argsort(near.keys)
     promotions = np.where(
         settlement.slots == NONE,
@@ -197,9 +214,8 @@ def _complete(
     )
     total = fixed + chosen_sums(near, problem, settlement.slots)
     value = float(total[2].sum())
-    return Plan(
-        prices, scales.noise, near.keys[order], promotions[:, order], value, np.inf, total, 0
-    ), settlement.missed
+    plan = Plan(prices, look.tables, look.noise, near.keys[order], promotions[:, order], value, upper, total, 1)
+    return plan, settlement.missed
 
 
 def sort_block(block: PairBlock) -> PairBlock:
@@ -207,19 +223,24 @@ def sort_block(block: PairBlock) -> PairBlock:
     return block.take(np.lexsort((block.keys, block.cells)))
 
 
-def _thresholds(
-    sample: Sample, problem: AllocationProblem, everyone: Everyone, prices: Floats, scales: Scales
-) -> Floats:
-    """Margins below which about the wanted number of customers of each cell lie."""
-    reply = respond(sample.block, problem, price_tables(problem, prices), scales.noise)
-    share = NEAR_PAIRS / max(everyone.pairs, 1)
+def look_ahead(
+    problem: AllocationProblem, sample: Sample, everyone: Everyone, prices: Floats, scales: Scales, *, share: float = 1.0
+) -> tuple[Look, Response]:
+    """What to ask everyone, so that about the wanted number of customers of each cell are near ties; and the sample."""
+    tables = price_tables(problem, prices)
+    reply = respond(sample.block, problem, tables, scales.noise)
+    margins = reply.margins
+    # Many alike: only the last digits of prices share them out.
+    if np.mean(margins <= scales.noise) <= _TIED:
+        tables = tables.rounded()
+    share *= NEAR_PAIRS / max(everyone.pairs, 1)
     thresholds = np.full(problem.cell_count, np.inf)
     for cell in np.flatnonzero(everyone.members).tolist():
         wanted = max(share, _LEAST_NEAR / everyone.members[cell])
-        own = np.sort(reply.margins[sample.block.cells == cell])
+        own = np.sort(margins[sample.block.cells == cell])
         if wanted < 1 and len(own):
             thresholds[cell] = own[min(int(np.ceil(wanted * len(own))), len(own) - 1)]
-    return thresholds
+    return Look(tables, scales.noise, thresholds), reply
 
 
 def _snap(sums: Floats) -> Floats:
@@ -244,7 +265,7 @@ def _explain(
     alone = _out_of_reach(problem, rows, run_pass)
     if alone:
         return AllocationInfeasible(describe(problem, alone))
-    few = _thin(sample, EXACT_PAIRS)
+    few = thin(sample, EXACT_PAIRS)
     program = write_program(few.block, problem)
     together = exact_prices(program, problem.bounds, scales.highest_prices, few.weights)[1]
     if together:
@@ -262,7 +283,7 @@ def _out_of_reach(problem: AllocationProblem, rows: Ints, run_pass: RunPass) -> 
             # Without anything chosen the sum is 0.
             if sign * end <= 0 or not np.isfinite(end):
                 continue
-            used = float(problem.usage(run_pass(_row_tables(problem, row, sign), 0.0, nobody).sums)[row])
+            used = float(problem.usage(run_pass([Look(_row_tables(problem, row, sign), 0.0, nobody)])[0].sums)[row])
             if sign * (end - used) > TOLERANCE * abs(end):
                 found.append(Relaxation(row, used, sign * (end - used)))
     return found
@@ -274,18 +295,6 @@ def _row_tables(problem: AllocationProblem, row: int, sign: float) -> PriceTable
     multipliers[row] = -sign
     tables = price_tables(problem, multipliers)
     return tables._replace(value_factors=tables.value_factors - np.append(np.ones(problem.promotion_count), 0.0))
-
-
-def _thin(sample: Sample, pairs: int) -> Sample:
-    """The customers of the smallest hashes, each standing for more."""
-    wanted = max(pairs // max(len(sample.block.values), 1), 1)
-    if wanted >= len(sample.weights):
-        return sample
-    kept = np.sort(np.argsort(draw_uniform(sample.block.keys), kind="stable")[:wanted])
-    block, cells = sample.block.take(kept), sample.block.cells
-    size = int(cells.max()) + 1
-    whole, part = np.bincount(cells, sample.weights, size), np.bincount(block.cells, minlength=size)
-    return Sample(block, (whole / np.maximum(part, 1))[block.cells])
 
 
 def describe(problem: AllocationProblem, relaxations: Sequence[Relaxation], *, about: bool = False) -> str:

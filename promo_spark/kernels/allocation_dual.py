@@ -14,10 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import Bounds, minimize
 
-from promo_spark.kernels.allocation_problem import AllocationProblem, Bools, Floats, Ints, RowBounds, price_tables
+from promo_spark.kernels.allocation_problem import AllocationProblem, Floats, Ints, RowBounds, price_tables
 from promo_spark.kernels.allocation_response import (
-    NONE,
     NOISE,
+    NONE,
+    SAMPLING,
+    TIES,
     PairBlock,
     chosen_sums,
     draw_uniform,
@@ -25,6 +27,7 @@ from promo_spark.kernels.allocation_response import (
     respond,
 )
 
+_FIRST_PAIRS = 400_000
 _STEPS = 60
 _NEWTON_STEPS = 25
 _NEWTON_ROWS = 1500
@@ -32,6 +35,8 @@ _SHARES = (0.2, 0.07, 0.02, 0.007, 0.002)
 _LEAST_TIES = 20
 _MOST_TIES = 40_000
 _FLAT = 1e-9
+_FEW = 1.5
+_REACH = 4.0
 _SETTLED = 1e-11
 _HIGHEST = 1e4
 """No price makes a typical coefficient worth more than so many typical values."""
@@ -118,24 +123,36 @@ def minimise_dual(
     Returns:
         Shape (rows,): at least 0 where only the upper bound is finite, at most 0 where only the lower is.
 
-    Complexity: O(pairs) per step, about a hundred steps; Newton's also O(ties * rows^2).
+    Complexity: O(pairs) per step, some dozens of steps; Newton's also O(ties * rows^2).
     """
     descent = _Descent(sample, problem, bounds, scales)
     if not len(descent.upper) or len(sample.weights) == 0:
         return np.zeros(len(problem.rows))
     point = descent.point(np.zeros(len(problem.rows)) if start is None else start)
-    found = minimize(
-        descent.value_and_slope,
+    is_many = len(point) > _NEWTON_ROWS
+    few = thin(sample, sample.block.values.size if is_many else _FIRST_PAIRS)
+    coarse = descent if few is sample else _Descent(few, problem, bounds, scales)
+    point = minimize(
+        coarse.value_and_slope,
         point,
         jac=True,
         method="L-BFGS-B",
         bounds=Bounds(0.0, descent.upper),
         options={"maxiter": _STEPS, "maxfun": 2 * _STEPS, "ftol": _FLAT, "gtol": 1e-9, "maxcor": 20},
-    )
-    point = found.x
-    if len(point) <= _NEWTON_ROWS:
-        point = descent.polish(point)
-    return descent.multipliers(point)
+    ).x
+    return descent.multipliers(point if is_many else descent.polish(point))
+
+
+def thin(sample: Sample, pairs: int) -> Sample:
+    """About so many pairs: the customers of the smallest hashes, each standing for more of its cell."""
+    wanted = max(pairs // max(len(sample.block.values), 1), 1)
+    if wanted >= len(sample.weights):
+        return sample
+    kept = np.sort(np.argsort(draw_uniform(sample.block.keys, SAMPLING), kind="stable")[:wanted])
+    block, cells = sample.block.take(kept), sample.block.cells
+    size = int(cells.max()) + 1
+    whole, part = np.bincount(cells, sample.weights, size), np.bincount(block.cells, minlength=size)
+    return Sample(block, (whole / np.maximum(part, 1))[block.cells])
 
 
 class _Descent:
@@ -151,7 +168,7 @@ class _Descent:
         self._ends = np.concatenate([bounds.high[self._uppers], bounds.low[self._lowers]])
         self._units = scales.value / scales.rows[self._rows]
         self._total = scales.value * max(float(sample.weights.sum()), 1e-300)
-        self._uniform = draw_uniform(sample.block.keys)
+        self._uniform = draw_uniform(sample.block.keys, TIES)
         self.upper = np.full(len(self._rows), _HIGHEST)
 
     def point(self, multipliers: Floats) -> Floats:
@@ -170,20 +187,25 @@ class _Descent:
         return value, slope
 
     def polish(self, point: Floats) -> Floats:
-        """Newton's method with fewer and fewer ties; the nearest tell most about where the lowest point is."""
+        """Newton's method within a region that it trusts, with fewer and fewer ties: the nearest tell most."""
         value, slope, look = self._look(point)
-        level = 0
+        level, reach = 0, 1.0
         for _ in range(_NEWTON_STEPS):
-            free = (point > 0) | (slope < 0)
-            if not free.any():
+            if self._misses(point, slope) <= _FEW:
                 break
-            step = self._step(look, slope, free, _SHARES[level])
-            found = self._search(point, value, step)
-            gained = 0.0
-            if found is not None:
+            curve, width = self._curvature(look, _SHARES[level])
+            radius = reach * _REACH * width / self._scales.value
+            model = (curve, slope - curve @ point)
+            within = (np.maximum(point - radius, 0.0), np.minimum(point + radius, self.upper))
+            reached = lowest_in_box(*model, *within, point)
+            found = self._search(point, value, reached - point)
+            if found is None:
+                reach *= 0.1
+            else:
                 gained = value - found[1][0]
                 point, (value, slope, look) = found
-            if gained < _SETTLED * abs(value):
+                reach = min(reach * 2, 1e6)
+            if found is None or gained < _SETTLED * abs(value):
                 level += 1
                 if level == len(_SHARES):
                     break
@@ -205,14 +227,18 @@ class _Descent:
         chosen, block = slots[chosen, customers], self._sample.block
         values = block.values[chosen, customers].astype(np.float64)
         promotions = chosen if block.promotions is None else block.promotions[chosen, customers]
-        values -= (
-            self._scales.noise * self._uniform[customers] * noise_weights(self._problem.promotion_count)[promotions]
-        )
+        values -= self._scales.noise * self._uniform[customers] * noise_weights(self._problem.promotion_count)[promotions]
         return float(values @ self._sample.weights[customers]) - float(used @ self.multipliers(point))
 
-    def _step(self, look: tuple[Floats, Floats, Ints], slope: Floats, free: Bools, share: float) -> Floats:
+    def _misses(self, point: Floats, slope: Floats) -> float:
+        """By how many pairs of the sample a row is missed, or a priced row is not used up."""
+        missed = np.where(point > 0, np.abs(slope), np.maximum(-slope, 0.0))
+        return float(missed.max()) * self._total / self._scales.value / float(self._sample.weights.max())
+
+    def _curvature(self, look: tuple[Floats, Floats, Ints], share: float) -> tuple[Floats, float]:
+        """Second derivative as the nearest ties tell it, and the margin up to which they were taken."""
         margins, leaving, entering = look
-        wanted = min(max(_LEAST_TIES * int(free.sum()), int(share * len(margins))), _MOST_TIES, len(margins) - 1)
+        wanted = min(max(_LEAST_TIES * len(self._rows), int(share * len(margins))), _MOST_TIES, len(margins) - 1)
         width = float(np.partition(margins, wanted)[wanted])
         near = np.flatnonzero(margins <= width) if np.isfinite(width) else np.flatnonzero(np.isfinite(margins))
         near = near[: 2 * _MOST_TIES]
@@ -220,12 +246,9 @@ class _Descent:
         block, weights = self._sample.block.take(near), self._sample.weights[near] / (2 * width)
         moved = _coefficients(block, self._problem, entering[near]) - _coefficients(block, self._problem, leaving[near])
         moved = moved[:, self._rows] * (self._signs * self._units)
-        curve = (moved.T * (weights / self._total)) @ moved
-        curve = curve[np.ix_(free, free)]
-        ridge = 1e-6 * float(np.trace(curve)) / len(curve) + 1e-12
-        step = np.zeros(len(slope))
-        step[free] = -np.linalg.solve(curve + (ridge + 1e-6 * np.diag(curve)) * np.eye(len(curve)), slope[free])
-        return step
+        curve: Floats = (moved.T * (weights / self._total)) @ moved
+        sizes = np.diag(curve)
+        return curve + np.diag(1e-6 * sizes + 1e-9 * sizes.mean() + 1e-15), width
 
     def _search(self, point: Floats, value: float, step: Floats) -> tuple[Floats, tuple[float, Floats, object]] | None:
         """The first of ever shorter steps that lowers the dual, lengthened while that helps."""
@@ -238,6 +261,32 @@ class _Descent:
             elif best is not None:
                 break
         return best
+
+
+def lowest_in_box(curve: Floats, slope: Floats, low: Floats, high: Floats, start: Floats) -> Floats:
+    """Where ``x @ curve @ x / 2 + slope @ x`` is lowest between bounds, shape (n,).
+
+    Projected Newton steps (Bertsekas 1982) on a positive definite matrix.
+
+    >>> lowest_in_box(np.eye(2), np.array([-3.0, 1.0]), np.zeros(2), np.full(2, 2.0), np.zeros(2)).tolist()
+    [2.0, 0.0]
+    """
+    x = np.clip(start, low, high)
+    for _ in range(50):
+        grade = curve @ x + slope
+        free = ~(((x <= low) & (grade > 0)) | ((x >= high) & (grade < 0)))
+        if not free.any() or np.abs(grade[free]).max() <= _SETTLED * np.abs(slope).max(initial=0.0):
+            break
+        step = np.zeros(len(x))
+        step[free] = -np.linalg.solve(curve[np.ix_(free, free)], grade[free])
+        for length in (1.0, 0.5, 0.2, 0.05, 0.01, 0.001):
+            moved = np.clip(x + length * step, low, high) - x
+            if grade @ moved + 0.5 * moved @ curve @ moved < 0:
+                x = x + moved
+                break
+        else:
+            break
+    return x
 
 
 def weighted_sums(sample: Sample, problem: AllocationProblem, slots: Ints) -> Floats:

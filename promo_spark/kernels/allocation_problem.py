@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf, isfinite, isnan
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,7 +146,7 @@ class AllocationProblem:
 
 
 class PriceTables(NamedTuple):
-    """Reduced value of a pair: ``value * value_factors - cost * cost_prices - flat_prices``.
+    """Reduced value of a pair: ``value * value_factors - cost * cost_prices - flat_prices``, in the tables' precision.
 
     Attributes:
         value_factors: Shape (cells, promotions + 1), as the two that follow; the last column is of no promotion,
@@ -156,10 +156,14 @@ class PriceTables(NamedTuple):
         free_only: Where only pairs without cost may be chosen; None for nowhere.
     """
 
-    value_factors: Floats
-    cost_prices: Floats
-    flat_prices: Floats
+    value_factors: NDArray[Any]
+    cost_prices: NDArray[Any]
+    flat_prices: NDArray[Any]
     free_only: Bools | None
+
+    def rounded(self) -> PriceTables:
+        """The tables in float32, which is twice as quick."""
+        return PriceTables(*(table.astype(np.float32) for table in self[:3]), self.free_only)
 
 
 def price_tables(problem: AllocationProblem, multipliers: Floats) -> PriceTables:

@@ -1,7 +1,7 @@
 """What each customer gets under given prices, for a block of customers at a time.
 
 Pairs lie slot by slot: slot s of all customers of a block is one run in memory, so that every step is an operation on
-long arrays. Reduced values are float32 where the pairs are, sums float64. A tiny noise, drawn from the
+long arrays. Reduced values are float32 where pairs and prices are, sums float64. A tiny noise, drawn from the
 customer's key and the promotion, breaks ties: ten million customers who are alike can then be split in any shares.
 """
 
@@ -16,6 +16,8 @@ from promo_spark.kernels.allocation_problem import AllocationProblem, Bools, Flo
 
 NONE = -1
 """In the place of a slot or promotion: there is none."""
+TIES, SAMPLING = 0, 1
+"""Streams of random numbers."""
 NOISE = 2.0**-14
 """Largest noise, as a share of a typical value."""
 _CHUNK = 8192
@@ -77,15 +79,15 @@ class Response(NamedTuple):
     entering: Ints
 
 
-def draw_uniform(keys: Ints) -> Floats:
-    """A number from 0 to 1 for each key, the same ever after, shape (keys,).
+def draw_uniform(keys: Ints, stream: int) -> Floats:
+    """A number from 0 to 1 for each key, the same ever after, shape (keys,); independent between streams.
 
     The mix is that of SplitMix64 (Steele, Lea and Flood, 2014).
 
-    >>> draw_uniform(np.array([7, 7])).round(6).tolist()
+    >>> draw_uniform(np.array([7, 7]), 0).round(6).tolist()
     [0.389829, 0.389829]
     """
-    mixed = keys.view(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    mixed = keys.view(np.uint64) + np.uint64((stream + 1) * 0x9E3779B97F4A7C15 % 2**64)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     uniform: Floats = ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
@@ -113,11 +115,12 @@ def respond(block: PairBlock, problem: AllocationProblem, tables: PriceTables, n
         0.0,
         *(np.full(customers, NONE, dtype=np.int64) for _ in range(2)),
     )
-    best = 0.0
+    best, dtype = 0.0, np.result_type(block.values, tables.value_factors)
     weights = noise_weights(problem.promotion_count) * noise
     for part, prices in _parts(block, tables):
         own = block.take(part)
-        uniform = draw_uniform(own.keys).astype(own.values.dtype)
+        own = own._replace(values=own.values.astype(dtype, copy=False), costs=own.costs.astype(dtype, copy=False))
+        uniform = draw_uniform(own.keys, TIES).astype(dtype)
         if problem.customer_cap == 1 and (problem.categories is None or problem.category_caps.min() > 0):
             best += _choose_one(own, prices, uniform, weights, _cut(response, part))
         else:
@@ -138,7 +141,7 @@ def chosen_sums(block: PairBlock, problem: AllocationProblem, slots: Ints) -> Fl
 
 
 def rounding_error(problem: AllocationProblem, tables: PriceTables, totals: tuple[float, float, float]) -> float:
-    """By how much rounding in float32 may have made the sum of best reduced values too small.
+    """By how much rounding may have made the sum of best reduced values too small.
 
     Args:
         problem: For how many promotions a customer may get.
@@ -148,7 +151,7 @@ def rounding_error(problem: AllocationProblem, tables: PriceTables, totals: tupl
     customers, values, costs = totals
     flat = np.abs(tables.flat_prices[np.isfinite(tables.flat_prices)]).max(initial=0.0)
     scale = np.abs(tables.value_factors).max() * values + np.abs(tables.cost_prices).max() * costs + flat * customers
-    return float(_ROUNDINGS * 2.0**-24 * problem.customer_cap * scale)
+    return float(_ROUNDINGS * np.finfo(tables.value_factors.dtype).eps / 2 * problem.customer_cap * scale)
 
 
 def noise_weights(promotions: int) -> Floats:
@@ -178,8 +181,7 @@ class _Prices(NamedTuple):
 
 def _parts(block: PairBlock, tables: PriceTables) -> Any:
     """Portions that fit the cache, and their prices."""
-    dtype = block.values.dtype
-    factors, costs, flats = (np.asarray(table, dtype=dtype) for table in tables[:3])
+    factors, costs, flats = tables[:3]
     shared = tables if len(factors) == 1 else None
     edges = np.flatnonzero(np.diff(block.cells)) + 1
     starts = np.concatenate([[0], edges]) if len(edges) * _SHORT_RUN < len(block.keys) else np.array([0])

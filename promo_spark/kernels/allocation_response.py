@@ -272,9 +272,7 @@ def _greedy(reduced: NDArray[Any], problem: AllocationProblem, promotions: NDArr
         slots = reduced.argmax(axis=0)
         best = reduced[slots, customers].astype(np.float64)
         if turn == problem.customer_cap:
-            _nearer(
-                margins, leaving, entering, (last - np.maximum(best, 0), last_slot, np.where(best > 0, slots, NONE))
-            )
+            _nearer(margins, leaving, entering, (last - np.maximum(best, 0), last_slot, np.where(best > 0, slots, NONE)))
             break
         taken = best > 0
         _nearer(margins, leaving, entering, (np.where(taken, np.inf, -best), np.full_like(slots, NONE), slots))

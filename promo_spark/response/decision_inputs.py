@@ -1,0 +1,114 @@
+"""What is joined to pairs of customer and promotion before they are measured."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from promo_spark.contracts.decisions import NO_ARM
+from promo_spark.kernels.decision_covariates import PROMOTION_FACTS, UNITS
+from promo_spark.response.decision_covariates import measure_pairs
+from promo_spark.response.decision_pairs import OFFERED_ARM, arm_rates, arms_of_promotions, promotion_facts
+
+
+def describe_and_measure(
+    *,
+    pairs: DataFrame,
+    moments: DataFrame,
+    lines: DataFrame,
+    dated: DataFrame,
+    promotions: DataFrame,
+    promotion_products: DataFrame,
+    redemptions: DataFrame,
+    margin_rates: DataFrame | None,
+    default_rate: float,
+    arm_level: str,
+    as_of_date: date,
+) -> DataFrame:
+    """Join what pairs are measured from, and measure them.
+
+    Args:
+        pairs: customer_id, promotion_id, decided_date, end_date, carried_date and further columns.
+        moments: promotion_id and decided_date of at least all pairs; distinct, and far fewer.
+        lines: Order lines before the date, with a customer.
+        dated: What ``dated_assignments`` returned.
+        promotions: silver.promotions.
+        promotion_products: silver.promotion_products.
+        redemptions: silver.redemptions.
+        margin_rates: product_id, margin_rate; none where no outcome is asked for.
+        default_rate: Margin rate of products without one.
+        arm_level: Column of promotions that names the arm.
+        as_of_date: Nothing from this date on is used.
+
+    Returns:
+        The pairs with offered_arm, covariates and outcomes.
+    """
+    arms = F.broadcast(arms_of_promotions(promotions=promotions, arm_level=arm_level))
+    arm = F.coalesce(F.col(OFFERED_ARM), F.col("promotion_id"), F.lit(NO_ARM))
+    pairs = pairs.join(arms, "promotion_id", "left").withColumn(OFFERED_ARM, arm)
+    given = dated.where("is_given").where(F.col("decided_date") < F.lit(as_of_date))
+    given = given.join(arms, "promotion_id", "left").withColumn(OFFERED_ARM, arm)
+    redeemed = redemptions.where(F.col("redeemed_date") < F.lit(as_of_date))
+    redeemed = redeemed.join(arms, "promotion_id", "left").withColumn(OFFERED_ARM, arm)
+    asked = moments.join(arms, "promotion_id", "left").select(arm.alias(OFFERED_ARM), "decided_date").distinct()
+    rates = arm_rates(moments=asked, given=given, redeemed=redeemed)
+    facts = promotion_facts(promotions=promotions, promotion_products=promotion_products)
+    described = pairs.join(F.broadcast(facts), "promotion_id", "left").join(
+        F.broadcast(rates), [OFFERED_ARM, "decided_date"], "left"
+    )
+    covers = promotion_products.join(
+        F.broadcast(moments.select("promotion_id").distinct()), "promotion_id", "left_semi"
+    )
+    numbered = described.withColumns(
+        {
+            **{name: F.coalesce(name, F.lit(0.0)) for name in PROMOTION_FACTS},
+            "day": F.unix_date("decided_date"),
+            "end_day": F.unix_date("end_date"),
+            "carried_day": F.unix_date("carried_date"),
+            "promotion": F.xxhash64("promotion_id"),
+            "arm": F.xxhash64(OFFERED_ARM),
+        }
+    )
+    return measure_pairs(
+        pairs=numbered,
+        purchases=_purchases(lines, covers, margin_rates, default_rate),
+        given=_events(given, "decided_date"),
+        redeemed=_events(redeemed, "redeemed_date"),
+    )
+
+
+def _events(events: DataFrame, day: str) -> DataFrame:
+    return events.select(
+        "customer_id",
+        F.unix_date(day).alias("day"),
+        F.xxhash64("promotion_id").alias("promotion"),
+        F.xxhash64(OFFERED_ARM).alias("arm"),
+    )
+
+
+def _purchases(lines: DataFrame, covers: DataFrame, margin_rates: DataFrame | None, default_rate: float) -> DataFrame:
+    """One row per customer, day and product: summed first, and a product once per promotion, not per coupon."""
+    sound = lines.where(~F.col("is_return") & ~F.col("is_outlier"))
+    discount = F.expr("coalesce(retail_discount_amount, 0) + coalesce(coupon_match_amount, 0)")
+    days = sound.groupBy("customer_id", "order_date", "product_id").agg(
+        F.sum("sales_amount").alias("_sales"),
+        F.sum(discount).alias("_discount"),
+        F.sum(F.coalesce("coupon_discount_amount", F.lit(0))).alias("_coupon"),
+    )
+    covering = covers.groupBy("product_id").agg(F.array_sort(F.collect_set(F.xxhash64("promotion_id"))).alias("covers"))
+    priced = days.join(F.broadcast(covering), "product_id", "left")
+    rate = F.lit(default_rate)
+    if margin_rates is not None:
+        priced = priced.join(margin_rates, "product_id", "left")
+        rate = F.coalesce("margin_rate", rate)
+    margin = rate * (F.col("_sales") + F.col("_discount")).cast("double") - F.col("_discount").cast("double")
+    return priced.select(
+        "customer_id",
+        F.unix_date("order_date").alias("day"),
+        F.xxhash64("product_id").alias("product"),
+        *((F.col(f"_{name}") * UNITS).cast("bigint").alias(name) for name in ("sales", "discount", "coupon")),
+        F.round(margin * UNITS).cast("bigint").alias("margin"),
+        F.coalesce("covers", F.array().cast("array<bigint>")).alias("covers"),
+    )

@@ -52,6 +52,7 @@ _ONLY_FOR: dict[str, tuple[str, ...]] = {
     "flash_shift_rate": ("flash_sale",),
 }
 _WITHOUT_DEPTH = ("gift", "points")
+_UNLIKE_DISCOUNTS = ("gift", "cashback", "points")
 _PRICED_BY_BASKETS = ("spend_threshold", "gift", "cashback", "points", "bundle")
 
 
@@ -96,6 +97,11 @@ class Offer(Frozen):
         """Its cost is not simply its depth: it depends on the baskets that customers fill, or on who takes part."""
         shared = self.participation_rate < 1 or self.vendor_share_rate > 0 or self.flash_hours is not None
         return self.mechanic in _PRICED_BY_BASKETS or shared
+
+    @property
+    def is_like_discount(self) -> bool:
+        """Customers pay less at once, as in weeks with a discount: so its effect can be seen in such weeks."""
+        return self.mechanic not in _UNLIKE_DISCOUNTS
 
     @model_validator(mode="after")
     def _is_whole(self) -> Offer:

@@ -16,6 +16,7 @@ from promo_spark.response.effects import estimate_effects
 from promo_spark.response.figures import curve_figure, importance_figure
 from promo_spark.response.forecast_rows import forecast_rows, later_rows, usual_rows
 from promo_spark.response.forecasters import Forecasters, fit_forecasters
+from promo_spark.response.offer_depths import effective_depths
 from promo_spark.response.panel import build_panel
 from promo_spark.response.products import weigh_products
 from promo_spark.runtime.pipeline import Pipeline
@@ -32,7 +33,8 @@ def run(stage: Stage) -> None:
     """Lay out the panel, fit the forecasters on it, and value every offer."""
     _lay_out(stage)
     panel = stage.read(PANEL)
-    lifts = _learn(stage, panel)
+    depths = _measure_depths(stage)
+    lifts = _learn(stage, panel, depths)
     effects = estimate_effects(
         panel=panel,
         planned_products=stage.read(PLANNED_PRODUCTS),
@@ -44,6 +46,7 @@ def run(stage: Stage) -> None:
         features=stage.settings.features,
         seed=stage.settings.seed,
         offer_lifts=lifts,
+        offer_depths=depths,
     )
     written = stage.write(EFFECTS, effects)
     if written.accepted == 0:
@@ -90,7 +93,7 @@ def tell_missing_categories(stage: Stage) -> None:
         )
 
 
-def _learn(stage: Stage, panel: DataFrame) -> DataFrame | None:
+def _learn(stage: Stage, panel: DataFrame, depths: DataFrame | None) -> DataFrame | None:
     """Fit and keep the forecasters; what the boosted trees see in each offer, none without enough weeks."""
     settings = stage.settings.response
     rows = forecast_rows(panel=panel, horizons_weeks=settings.horizons_weeks)
@@ -114,7 +117,29 @@ def _learn(stage: Stage, panel: DataFrame) -> DataFrame | None:
         stage.limitation("too few weeks to size the forecast's interval: it is left out.")
     usual = usual_rows(panel=panel).persist()
     _keep(stage, fitted, usual)
-    return offer_lifts(model=fitted.models["gbt"], usual=usual, offers=stage.settings.promotions.offers)
+    offers = stage.settings.promotions.offers
+    return offer_lifts(model=fitted.models["gbt"], usual=usual, offers=offers, offer_depths=depths)
+
+
+def _measure_depths(stage: Stage) -> DataFrame | None:
+    """The depth that offers come to whose cost depends on baskets; none where there is no such offer."""
+    offers = [offer for offer in stage.settings.promotions.offers if offer.is_priced_by_baskets]
+    if not offers:
+        return None
+    depths = effective_depths(
+        order_lines=stage.read(ORDER_LINES),
+        planned_products=stage.read(PLANNED_PRODUCTS),
+        segment_customers=stage.read(SEGMENT_CUSTOMERS),
+        as_of_date=stage.as_of_date,
+        offers=offers,
+        weeks=stage.settings.plan.weeks,
+    ).persist()
+    known = depths.toPandas()
+    if not known.empty:
+        means = known.groupby("offer_id")["effective_depth_rate"].mean()
+        stage.metrics({f"effective_depth_{offer}": float(depth) for offer, depth in means.items()})
+        stage.table("effective_depths", known.sort_values(["offer_id", "segment_id", "category"]))
+    return depths
 
 
 def _keep(stage: Stage, fitted: Forecasters, usual: DataFrame) -> None:

@@ -14,13 +14,16 @@ from promo_spark.response.forecast_rows import CELL, LEVERS
 CURVE_STEPS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 
 
-def offer_lifts(*, model: PipelineModel, usual: DataFrame, offers: Sequence[Offer]) -> DataFrame:
+def offer_lifts(
+    *, model: PipelineModel, usual: DataFrame, offers: Sequence[Offer], offer_depths: DataFrame | None = None
+) -> DataFrame:
     """Predict each cell's next week with each offer on top of the usual promotions, against without.
 
     Args:
         model: The boosted trees.
         usual: What `usual_rows` returned.
         offers: Offers to switch on.
+        offer_depths: What ``effective_depths`` returned; none: every offer is as deep as it says.
 
     Returns:
         segment_id, category, offer_id, gbt_lift_rate (share of the sales predicted without).
@@ -34,6 +37,9 @@ def offer_lifts(*, model: PipelineModel, usual: DataFrame, offers: Sequence[Offe
         ]
     )
     rows = usual.withColumn("added", F.explode(added)).select("*", "added.*")
+    if offer_depths is not None:
+        rows = rows.join(F.broadcast(offer_depths), [*CELL, "offer_id"], "left")
+        rows = rows.withColumn("add_depth_rate", F.coalesce("effective_depth_rate", "add_depth_rate"))
     return _ratios(model=model, usual=usual, rows=rows).select(*CELL, "offer_id", F.col("ratio").alias("gbt_lift_rate"))
 
 

@@ -19,10 +19,14 @@ def sound_lines(order_lines: DataFrame) -> DataFrame:
         order_lines: silver.order_lines; an unknown discount counts as none.
 
     Returns:
-        customer_id, product_id, order_date, week_start_date, sales_amount, discount_amount, gross_amount.
+        basket_id, customer_id, product_id, order_date, order_hour, week_start_date, quantity, sales_amount,
+        discount_amount, gross_amount.
     """
     sound = order_lines.where(~F.col("is_return") & ~F.col("is_outlier"))
-    kept = ("customer_id", "product_id", "order_date", "week_start_date", "sales_amount")
+    kept = (
+        *("basket_id", "customer_id", "product_id", "order_date", "order_hour"),
+        *("week_start_date", "quantity", "sales_amount"),
+    )
     return sound.select(*kept, F.expr(_DISCOUNT).alias("discount_amount")).withColumn("gross_amount", F.expr(_GROSS))
 
 

@@ -18,7 +18,7 @@ from promo_spark.kernels.block_bootstrap import (
     count_blocks,
     interval,
 )
-from promo_spark.kernels.offer_values import offer_values
+from promo_spark.kernels.offer_values import lifts, offer_values
 from promo_spark.kernels.shrinkage import bootstrap_variances, shrink_draws, shrink_effects
 from promo_spark.kernels.weekly_effects import fit_effects
 
@@ -52,15 +52,34 @@ class Trial:
 
     @property
     def settings(self) -> Floats:
-        """What each offer adds to the levers, shape (n_offers, n_levers)."""
+        """What each offer adds to the levers by itself, shape (n_offers, n_levers)."""
         return np.array([[getattr(offer, name) for name in LEVERS] for offer in self.offers], dtype=np.float64)
+
+    @property
+    def own_share(self) -> Floats:
+        """Share of each offer's discount that no vendor bears, shape (n_offers,)."""
+        return 1.0 - np.array([offer.vendor_share_rate for offer in self.offers], dtype=np.float64)
+
+    def settings_of(self, heads: pd.DataFrame) -> Floats:
+        """The same for each cell, shape (n_cells, n_offers, n_levers): depth is the one an offer comes to there."""
+        settings = np.repeat(self.settings[None], len(heads), axis=0)
+        for place, offer in enumerate(self.offers):
+            if depth_column(offer) in heads:
+                depth = heads[depth_column(offer)].to_numpy(dtype=np.float64)
+                settings[:, place, 0] = np.where(np.isfinite(depth), depth, offer.depth_rate)
+        return settings
+
+
+def depth_column(offer: Offer) -> str:
+    """Column of a panel that holds the depth an offer comes to in the row's segment and category."""
+    return f"depth_of_{offer.offer_id}"
 
 
 class _Panel(NamedTuple):
     """A segment's panel.
 
     sales (n_cells, n_weeks); levers (n_cells, n_weeks, n_levers); traffic (n_weeks,); base, usual_depth and
-    margin_rate (n_cells,).
+    margin_rate (n_cells,); added, what each offer adds to the levers (n_cells, n_offers, n_levers).
     """
 
     sales: Floats
@@ -69,6 +88,7 @@ class _Panel(NamedTuple):
     base: Floats
     usual_depth: Floats
     margin_rate: Floats
+    added: Floats
 
 
 class _Money(NamedTuple):
@@ -89,7 +109,8 @@ def value_segment(rows: pd.DataFrame, trial: Trial) -> pd.DataFrame:
     shrunk towards their mean over categories as far as blocks of weeks say that they are noise.
 
     Args:
-        rows: The segment's response.panel with margin_rate, is_margin_assumed and customer_count.
+        rows: The segment's response.panel with margin_rate, is_margin_assumed and customer_count; and the depth that
+            offers come to, in columns named by ``depth_column``, where it is not the one they say.
         trial: Offers and how to estimate.
 
     Returns:
@@ -102,7 +123,7 @@ def value_segment(rows: pd.DataFrame, trial: Trial) -> pd.DataFrame:
     folds = alternating_folds(n_weeks, trial.block_weeks)
     if min(count_blocks(fold, trial.block_weeks) if fold.any() else 0 for fold in folds) < _MIN_BLOCKS:
         return pd.DataFrame()
-    panel = _unfold(ordered, heads, n_weeks)
+    panel = _unfold(ordered, heads, n_weeks, trial)
     customers = int(heads["customer_count"].iloc[0])
     contact = np.array([offer.contact_cost_amount * customers + offer.fixed_cost_amount for offer in trial.offers])
     segment_id = int(heads["segment_id"].iloc[0])
@@ -110,7 +131,7 @@ def value_segment(rows: pd.DataFrame, trial: Trial) -> pd.DataFrame:
     return _tell(panel, heads, contact, trial, selection=money[0][0], evaluation=money[1])
 
 
-def _unfold(ordered: pd.DataFrame, heads: pd.DataFrame, n_weeks: int) -> _Panel:
+def _unfold(ordered: pd.DataFrame, heads: pd.DataFrame, n_weeks: int, trial: Trial) -> _Panel:
     shape = (len(heads), n_weeks)
     sales = ordered["gross_amount"].to_numpy(dtype=np.float64).reshape(shape)
     levers = np.stack([ordered[name].to_numpy(dtype=np.float64).reshape(shape) for name in LEVERS], axis=2)
@@ -121,6 +142,7 @@ def _unfold(ordered: pd.DataFrame, heads: pd.DataFrame, n_weeks: int) -> _Panel:
         base=sales[:, -_RECENT_WEEKS:].mean(axis=1),
         usual_depth=levers[:, -_RECENT_WEEKS:, 0].mean(axis=1),
         margin_rate=heads["margin_rate"].to_numpy(dtype=np.float64),
+        added=trial.settings_of(heads),
     )
 
 
@@ -153,8 +175,8 @@ def _value(panel: _Panel, effects: Floats, contact: Floats, trial: Trial) -> _Mo
 
     The extra sales get the usual discount too, so that it is part of the discount that the offer costs.
     """
-    added = trial.settings
-    n_levers = added.shape[1]
+    added = panel.added
+    n_levers = added.shape[-1]
     values = offer_values(
         effects=effects,
         offers=added,
@@ -163,21 +185,23 @@ def _value(panel: _Panel, effects: Floats, contact: Floats, trial: Trial) -> _Mo
         contact_cost=np.broadcast_to(contact, (len(panel.base), len(contact))),
         fixed_cost=np.zeros(len(contact)),
         weeks=trial.weeks,
+        own_share=trial.own_share,
     )
     usual = panel.usual_depth[:, None] * (values.incremental_sales + values.discount_cost)
     return _Money(
         sales=values.incremental_sales - usual,
         margin=values.incremental_margin - usual,
         discount=values.discount_cost + usual,
-        lift=effects[..., :n_levers] @ added.T,
-        carry=effects[..., n_levers:] @ added.T,
+        lift=lifts(effects[..., :n_levers], added),
+        carry=lifts(effects[..., n_levers:], added),
     )
 
 
 def _evidence(levers: Floats, added: Floats) -> NDArray[np.int64]:
     """Weeks in which every lever that an offer moves stood above its lowest by at least half as much."""
     above = levers - levers.min(axis=1, keepdims=True)
-    enough = (above[:, :, None, :] >= added / 2.0 - 1e-12) | (added == 0)
+    wanted = added[:, None]
+    enough = (above[:, :, None, :] >= wanted / 2.0 - 1e-12) | (wanted == 0)
     weeks: NDArray[np.int64] = enough.all(axis=3).sum(axis=1)
     return weeks
 
@@ -195,7 +219,8 @@ def _tell(
     point, intervals, deviation = evaluation
     n_cells, n_offers = point.margin.shape
     base_sales = panel.base * trial.weeks * (1.0 - panel.usual_depth)
-    evidence = _evidence(panel.levers, trial.settings)
+    is_like_discount = np.array([offer.is_like_discount for offer in trial.offers])
+    evidence = np.where(is_like_discount, _evidence(panel.levers, panel.added), 0)
     per_cell = {name: heads[name].to_numpy() for name in _CELL_COLUMNS} | {
         "base_gross_amount": panel.base,
         "base_sales_amount": base_sales,

@@ -9,12 +9,14 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.decisions import DECISIONS, NO_ARM, SCORES
 from promo_spark.contracts.measurement import POLICY_VALUES
-from promo_spark.contracts.rows import contract_frame
+from promo_spark.contracts.rows import contract_frame, local_frame
 from promo_spark.kernels.decision_covariates import DECISION_COVARIATES
 from promo_spark.plans.policy import Verdict
-from promo_spark.response.safe_policy import PolicyComparison, compare_policies
+from promo_spark.kernels.safe_policy import PolicyComparison
+from promo_spark.response.safe_policy import compare_policies
 from promo_spark.runtime.stage import Stage
 
+_PERSONALISED: Verdict = "personalised"
 _OUTCOMES = {
     "incremental_margin": "margin_amount",
     "incremental_sales": "sales_amount",
@@ -54,7 +56,8 @@ def choose_policy(stage: Stage, offers: DataFrame) -> Policy:
         stage.write(POLICY_VALUES, contract_frame(stage.spark, POLICY_VALUES))
         return Policy("none", None, words)
     comparison = _compare(stage, offers, learnt["learner"])
-    _keep(stage, comparison, learnt["learnt_from"])
+    followed: Verdict = comparison.verdict if stage.settings.assign.fall_back else _PERSONALISED
+    _keep(stage, comparison, learnt["learnt_from"], followed)
     if stage.settings.assign.fall_back:
         return Policy(comparison.verdict, comparison.constant_arm, comparison.words)
     words = (
@@ -88,5 +91,28 @@ def _compare(stage: Stage, offers: DataFrame, learner: str) -> PolicyComparison:
     )
 
 
-def _keep(stage: Stage, comparison: PolicyComparison, learnt_from: str) -> None:
-    raise NotImplementedError(comparison, learnt_from)
+def _keep(stage: Stage, comparison: PolicyComparison, learnt_from: str, followed: Verdict) -> None:
+    """Write the comparison down; the gain is that over the best simple policy."""
+    simple = max(row.value for row in comparison.table if row.policy != _PERSONALISED)
+    rows = []
+    for row in comparison.table:
+        is_own = row.policy == _PERSONALISED
+        is_constant = row.policy not in (_PERSONALISED, NO_ARM)
+        name = f"constant:{row.policy}" if is_constant else row.policy
+        chosen = row.policy == (comparison.constant_arm if followed == "constant" else followed)
+        rows.append(
+            (
+                *(name, stage.as_of_date, row.value, row.standard_error, row.cost),
+                comparison.gain if is_own else row.value - simple,
+                *((comparison.gain_se, comparison.p_value) if is_own else (None, None)),
+                *(chosen, comparison.words, learnt_from),
+            )
+        )
+    stage.write(POLICY_VALUES, local_frame(stage.spark, rows, POLICY_VALUES.schema(all_nullable=True)))
+    stage.metrics(
+        {
+            "policy_gain": comparison.gain,
+            "policy_gain_standard_error": comparison.gain_se,
+            "policy_gain_p_value": comparison.p_value,
+        }
+    )

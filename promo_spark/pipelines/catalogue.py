@@ -1,6 +1,18 @@
 """Every stage there is. Their order comes from what they read and write."""
 
-from promo_spark.pipelines import backtest, features, ideas, ingest, plan, recommend, report, response, segments
+from promo_spark.pipelines import (
+    assign,
+    backtest,
+    features,
+    ideas,
+    ingest,
+    plan,
+    recommend,
+    report,
+    response,
+    segments,
+    uplift,
+)
 
 ALL = (
     ingest.PIPELINE,
@@ -9,6 +21,8 @@ ALL = (
     recommend.PIPELINE,
     response.PIPELINE,
     plan.PIPELINE,
+    uplift.PIPELINE,
+    assign.PIPELINE,
     ideas.PIPELINE,
     backtest.PIPELINE,
     report.PIPELINE,

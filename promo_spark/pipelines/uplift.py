@@ -32,37 +32,51 @@ def run(stage: Stage) -> None:
     candidates = stage.read(CANDIDATES)
     decisions = stage.read(DECISIONS)
     redeemed, redemption_figures = learn_redemption(stage, decisions, candidates)
-    changed, learner, learnt_from, effect_figures = learn_effects(stage, decisions, redeemed)
-    stage.write(LEARNERS, redemption_figures.unionByName(effect_figures))
-    scores = assemble_scores(candidates=changed, as_of_date=stage.as_of_date, learner=learner, learnt_from=learnt_from)
+    effects = learn_effects(stage, decisions, redeemed)
+    stage.write(LEARNERS, redemption_figures.unionByName(effects.figures))
+    scores = assemble_scores(
+        candidates=effects.candidates,
+        as_of_date=stage.as_of_date,
+        learner=effects.learner,
+        learnt_from=effects.learnt_from,
+    )
     stage.write(SCORES, scores)
-    stage.write(RECOMMENDED_PROMOTIONS, rank_promotions(scores=stage.read(SCORES), as_of_date=stage.as_of_date))
+    ranked = rank_promotions(scores=stage.read(SCORES), learners=stage.read(LEARNERS), as_of_date=stage.as_of_date)
+    stage.write(RECOMMENDED_PROMOTIONS, ranked)
 
 
 def _lay_out(stage: Stage) -> None:
-    settings = stage.settings
-    known = {
-        "order_lines": stage.read(ORDER_LINES),
-        "assignments": _decided(stage),
-        "promotions": stage.read(PROMOTIONS),
-        "promotion_products": stage.read(PROMOTION_PRODUCTS),
-        "redemptions": stage.read(REDEMPTIONS),
-    }
-    when = {"as_of_date": stage.as_of_date, "time_zone": settings.source.time_zone}
+    settings, day, zone = stage.settings, stage.as_of_date, stage.settings.source.time_zone
+    lines, promotions = stage.read(ORDER_LINES), stage.read(PROMOTIONS)
+    covered, redemptions = stage.read(PROMOTION_PRODUCTS), stage.read(REDEMPTIONS)
+    decided = _decided(stage)
     decisions = gather_decisions(
-        **known,
-        **when,
+        order_lines=lines,
+        assignments=decided,
+        promotions=promotions,
+        promotion_products=covered,
+        redemptions=redemptions,
         product_features=stage.read(PRODUCT_FEATURES),
+        as_of_date=day,
+        time_zone=zone,
         settings=settings.uplift,
         features=settings.features,
     )
-    rows = stage.write(DECISIONS, decisions).accepted
-    if not rows:
+    if not stage.write(DECISIONS, decisions).accepted:
         stage.limitation(
             "no past decision has run its course before the date: nothing is learnt of what promotions change."
         )
     candidates = gather_candidates(
-        **known, **when, customers=stage.read(CUSTOMERS), settings=settings.assign, uplift=settings.uplift
+        order_lines=lines,
+        assignments=decided,
+        promotions=promotions,
+        promotion_products=covered,
+        redemptions=redemptions,
+        customers=stage.read(CUSTOMERS),
+        as_of_date=day,
+        time_zone=zone,
+        settings=settings.assign,
+        uplift=settings.uplift,
     )
     if not stage.write(CANDIDATES, candidates).accepted:
         stage.limitation("no promotion is planned that customers could be given one by one.")

@@ -1,0 +1,107 @@
+"""Learn what being given a promotion changes, keep the model and what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from promo_spark.contracts.decisions import LEARNERS, NO_ARM
+from promo_spark.contracts.rows import contract_frame, local_frame
+from promo_spark.kernels.decision_covariates import DECISION_COVARIATES
+from promo_spark.response.scores import OUTCOMES
+from promo_spark.response.uplift_choice import choose_learner
+from promo_spark.response.uplift_model import UpliftModel, fit_uplift
+from promo_spark.runtime.stage import Stage
+
+MODEL = "uplift"
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What was learnt.
+
+    Attributes:
+        candidates: The candidates with what the model adds; as they were where nothing could be learnt.
+        learner: What learnt it; None where nothing did.
+        learnt_from: randomised or observational.
+        figures: Rows of response.learners.
+    """
+
+    candidates: DataFrame
+    learner: str | None
+    learnt_from: str | None
+    figures: DataFrame
+
+
+def learn_effects(stage: Stage, decisions: DataFrame, candidates: DataFrame) -> Effects:
+    """Fit on past decisions and predict for the candidates.
+
+    Args:
+        stage: The running stage.
+        decisions: response.decisions.
+        candidates: response.candidates, with whatever columns they have by now.
+    """
+    settings = stage.settings.uplift
+    nothing = Effects(candidates, None, None, contract_frame(stage.spark, LEARNERS))
+    counted = decisions.groupBy("arm").agg(F.countDistinct("customer_id").alias("customers")).collect()
+    sizes = {row["arm"]: row["customers"] for row in counted}
+    few = sorted(arm for arm, size in sizes.items() if size < settings.min_arm_customers)
+    usable = sorted(arm for arm in sizes if arm not in few and arm != NO_ARM)
+    if few:
+        stage.limitation(
+            f"fewer than {settings.min_arm_customers} customers were given, or kept from, {', '.join(few)}."
+        )
+    if NO_ARM not in sizes or NO_ARM in few or not usable:
+        stage.limitation("no promotion can be compared with giving nothing: what promotions change is not known.")
+        return nothing
+    rows = decisions.where(F.col("arm").isin([NO_ARM, *usable]))
+    learner, figures = _choose(stage, rows)
+    stage.progress(f"fitting what {', '.join(usable)} change, by {learner}")
+    model = fit_uplift(
+        rows=rows,
+        outcomes=OUTCOMES,
+        covariate_names=DECISION_COVARIATES,
+        learner=learner,
+        folds=settings.folds,
+        propensity_floor=settings.propensity_floor,
+        ridge=settings.ridge,
+        interval_level=settings.interval_level,
+        seed=stage.settings.seed,
+    )
+    _keep(stage, model, rows)
+    return Effects(model.transform(candidates), learner, model.learnt_from, figures)
+
+
+def _choose(stage: Stage, rows: DataFrame) -> tuple[str, DataFrame]:
+    """The learner with the least doubly robust loss out of fold, and how each did."""
+    settings = stage.settings.uplift
+    stage.progress(f"judging {', '.join(settings.learners)} out of fold")
+    choice = choose_learner(
+        rows=rows,
+        learners=settings.learners,
+        outcomes=OUTCOMES,
+        covariate_names=DECISION_COVARIATES,
+        folds=settings.folds,
+        propensity_floor=settings.propensity_floor,
+        ridge=settings.ridge,
+        seed=stage.settings.seed,
+    )
+    told = [
+        (one.learner, one.outcome, f"{one.metric}_{one.arm}", stage.as_of_date, one.value, one.standard_error)
+        for one in choice.figures
+    ]
+    return choice.learner, local_frame(stage.spark, told, LEARNERS.schema(all_nullable=True))
+
+
+def _keep(stage: Stage, model: UpliftModel, rows: DataFrame) -> None:
+    sample = rows.select("arm", "covariates").limit(5)
+    added = [f"uplift_{name}{end}" for name in OUTCOMES for end in ("", "_low", "_high")]
+    stage.save_model(MODEL, model, sample, model.transform(sample).select(*added))
+    stage.metrics({f"uplift_{name}": value for name, value in model.diagnostics.items()})
+    if model.learnt_from == "observational":
+        stage.limitation(
+            "what promotions change is learnt from decisions that were not randomised: customers who were chosen may "
+            "differ in ways that the data do not show."
+        )

@@ -36,6 +36,7 @@ class Block(NamedTuple):
         folds: Fold of the customer, shape (n_rows,).
         propensities: P(assigned arm), shape (n_rows,).
         clusters: Customer, shape (n_rows,).
+        parts: Hash part of the customer, from 0, that errors of any figure are taken over, shape (n_rows,).
     """
 
     design: Floats
@@ -44,6 +45,7 @@ class Block(NamedTuple):
     folds: Ints
     propensities: Floats
     clusters: Ints
+    parts: Ints = np.zeros(0, dtype=np.int64)
 
 
 class ScoreSums(NamedTuple):

@@ -13,10 +13,10 @@ from threadpoolctl import threadpool_limits
 
 from promo_spark.kernels.gram_regression import Floats, Standardiser
 from promo_spark.kernels.uplift_folds import Block
-from promo_spark.response.uplift_rows import ARM, COVARIATES, FOLD, OUTCOMES, PROPENSITY
+from promo_spark.response.uplift_rows import ARM, COVARIATES, FOLD, OUTCOMES, PART, PROPENSITY
 
 Gather = Callable[[Block], Sequence[Floats]]
-_COLUMNS = ("customer_id", ARM, FOLD, PROPENSITY, COVARIATES, OUTCOMES)
+_COLUMNS = ("customer_id", ARM, FOLD, PART, PROPENSITY, COVARIATES, OUTCOMES)
 _Maker = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
@@ -95,6 +95,7 @@ def to_block(rows: pa.Table, standardiser: Standardiser) -> Block:
         folds=rows.column(FOLD).to_numpy().astype(np.int64),
         propensities=rows.column(PROPENSITY).to_numpy().astype(np.float64),
         clusters=is_first.cumsum(),
+        parts=rows.column(PART).to_numpy().astype(np.int64),
     )
 
 

@@ -14,7 +14,9 @@ from promo_spark.kernels.effect_models import CONTROL
 from promo_spark.kernels.gram_regression import Floats, Standardiser, fit_standardiser
 from promo_spark.response.uplift_propensity import estimate_propensities
 
-ARM, FOLD, PROPENSITY, OUTCOMES, COVARIATES = "arm_index", "fold", "propensity", "outcomes", "covariates"
+ARM, FOLD, PART = "arm_index", "fold", "part"
+PROPENSITY, OUTCOMES, COVARIATES = "propensity", "outcomes", "covariates"
+PARTS = 25
 FEWEST_FOLDS = 3
 _SAMPLE_ROWS = 20_000
 _SUMS_TO_ONE = 1e-6
@@ -25,7 +27,8 @@ class UpliftRows:
     """Checked decisions.
 
     Attributes:
-        frame: customer_id, arm_index, fold, propensity, covariates, outcomes; each customer's rows side by side.
+        frame: customer_id, decision_id, arm_index, fold, part, propensity, covariates, outcomes; each customer's rows
+            side by side.
             Persisted: call ``release``.
         arms: Names of the arms, the control first.
         outcomes: Names of the outcomes, in the order of the array.
@@ -89,6 +92,7 @@ def prepare_rows(
         "decision_id",
         F.array_position(F.lit(list(arms)), F.col("arm")).cast("int").__sub__(1).alias(ARM),
         fold.alias(FOLD),
+        F.pmod(F.xxhash64("customer_id", F.lit(seed + 2)), F.lit(PARTS)).cast("int").alias(PART),
         F.col(PROPENSITY).cast("double").alias(PROPENSITY),
         F.col(COVARIATES).cast("array<double>").alias(COVARIATES),
         F.array(*[F.col(name).cast("double") for name in outcomes]).alias(OUTCOMES),

@@ -87,7 +87,7 @@ def settle(stage: Stage, offers: DataFrame) -> Settled:
         reserved, problem = under(roles)
     if _broken(problem):
         raise SettingsError(
-            f"silver.overrides: what managers force alone breaks {', '.join(_broken(problem))}. Force fewer promotions, "
+            f"silver.overrides: what managers force breaks {', '.join(_broken(problem))}. Force fewer promotions, "
             "or raise the limit."
         )
     valued = offers.where(F.col("value_amount").isNotNull()).join(cells.customers, "customer_id", "inner")

@@ -11,8 +11,8 @@ from promo_spark.contracts.decisions import DECISIONS, NO_ARM, SCORES
 from promo_spark.contracts.measurement import POLICY_VALUES
 from promo_spark.contracts.rows import contract_frame, local_frame
 from promo_spark.kernels.decision_covariates import DECISION_COVARIATES
-from promo_spark.plans.policy import Verdict
 from promo_spark.kernels.safe_policy import PolicyComparison
+from promo_spark.plans.policy import Verdict
 from promo_spark.response.safe_policy import compare_policies
 from promo_spark.runtime.stage import Stage
 

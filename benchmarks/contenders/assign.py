@@ -199,11 +199,13 @@ def program_of(family: str, pairs: int) -> tuple[AllocationProblem, object]:
 
 def highs(family: str, pairs: int, folder: Path) -> dict[str, object]:
     """HiGHS on the linear relaxation."""
+    del folder
     return _highs(family, pairs, is_whole=False)
 
 
 def integer(family: str, pairs: int, folder: Path) -> dict[str, object]:
     """HiGHS's own whole plan."""
+    del folder
     return _highs(family, pairs, is_whole=True)
 
 
@@ -235,6 +237,7 @@ def pdlp(family: str, pairs: int, folder: Path) -> dict[str, object]:
     from ortools.pdlp.python import pdlp as solver  # noqa: PLC0415
     from scipy import sparse  # noqa: PLC0415
 
+    del folder
     problem, program = program_of(family, pairs)
     model = solver.QuadraticProgram()
     matrix = sparse.csc_matrix(sparse.vstack([program.coupling, program.caps]))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 
 import numpy as np
 
 from promo_spark.kernels.allocation import Everyone, Look, PassResult, Plan, find_plan, run_block, sort_block
 from promo_spark.kernels.allocation_dual import Sample, join_blocks
 from promo_spark.kernels.allocation_problem import AllocationProblem, CouplingRow, Floats, Ints
-from promo_spark.kernels.allocation_response import NONE, SAMPLING, PairBlock, chosen_sums, draw_uniform
+from promo_spark.kernels.allocation_response import NONE, SAMPLING, PairBlock, chosen_sums, draw_uniform, respond
 
 
 def make_row(
@@ -45,7 +45,7 @@ def run_in_memory(
 ) -> tuple[Plan, Ints]:
     """The plan, and the slots that follow from it, shape (customer_cap, customers)."""
     edges = np.linspace(0, len(block.keys), parts + 1).astype(int)
-    blocks = [block.take(slice(*pair)) for pair in zip(edges[:-1], edges[1:], strict=True)]
+    blocks = [block.take(slice(*pair)) for pair in pairwise(edges)]
     members = np.bincount(block.cells, minlength=problem.cell_count)
     drawn = sort_block(block.take(np.flatnonzero(draw_uniform(block.keys, SAMPLING) < sample_share)))
     kept = np.bincount(drawn.cells, minlength=problem.cell_count)
@@ -67,8 +67,6 @@ def run_in_memory(
 
 
 def slots_of(block: PairBlock, problem: AllocationProblem, plan: Plan) -> Ints:
-    from promo_spark.kernels.allocation_response import respond  # noqa: PLC0415
-
     slots = respond(block, problem, plan.tables, plan.noise).slots
     settled = dict(zip(plan.settled_keys.tolist(), plan.settled_promotions.T.tolist(), strict=True))
     promotions = block.all_promotions()
@@ -85,7 +83,7 @@ def value_of(block: PairBlock, problem: AllocationProblem, slots: Ints) -> float
 
 def best_by_trying(block: PairBlock, problem: AllocationProblem) -> float | None:
     """Value of the best plan by trying all; None when there is none."""
-    choices = [_choices(block, problem, customer) for customer in range(len(block.keys))]
+    choices = [choices_of(block, problem, customer) for customer in range(len(block.keys))]
     best = None
     for chosen in product(*choices):
         slots = np.full((problem.customer_cap, len(chosen)), NONE)
@@ -98,7 +96,7 @@ def best_by_trying(block: PairBlock, problem: AllocationProblem) -> float | None
     return best
 
 
-def _choices(block: PairBlock, problem: AllocationProblem, customer: int) -> list[tuple[int, ...]]:
+def choices_of(block: PairBlock, problem: AllocationProblem, customer: int) -> list[tuple[int, ...]]:
     """Sets of slots one customer may get."""
     promotions = block.all_promotions()[:, customer]
     slots = np.flatnonzero(promotions < problem.promotion_count).tolist()

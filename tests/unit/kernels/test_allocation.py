@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -46,7 +48,7 @@ def assert_keeps_limits(block: PairBlock, problem: AllocationProblem, slots: np.
             assert (counts <= problem.category_caps).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     customers=st.integers(1, 5),
     promotions=st.integers(2, 3),
@@ -58,6 +60,7 @@ def assert_keeps_limits(block: PairBlock, problem: AllocationProblem, slots: np.
     seed=st.integers(0, 2**32 - 1),
 )
 def test_tiny_plans_are_the_best_there_are(
+    *,
     customers: int,
     promotions: int,
     cap: int,
@@ -71,7 +74,9 @@ def test_tiny_plans_are_the_best_there_are(
     block = block._replace(values=(block.values + lift).round(2), costs=block.costs.round(1))
     categories = np.arange(promotions) % 2 if with_categories else None
     caps = np.ones(2, dtype=np.int64) if with_categories else np.empty(0, dtype=np.int64)
-    problem = AllocationProblem(promotions, 2, every_kind_of_row(promotions, customers, floors=floors), cap, categories, caps)
+    problem = AllocationProblem(
+        promotions, 2, every_kind_of_row(promotions, customers, floors=floors), cap, categories, caps
+    )
     best = best_by_trying(block, problem)
     if best is None:
         with pytest.raises(AllocationInfeasible):
@@ -110,7 +115,7 @@ def test_more_budget_never_lowers_value() -> None:
         rows = (make_row("budget", 4, cost=1.0, high=budget),)
         values.append(run_in_memory(block, AllocationProblem(4, rows=rows))[0])
     assert values[0].value == 0.0
-    for poorer, richer in zip(values[:-1], values[1:], strict=True):
+    for poorer, richer in pairwise(values):
         assert poorer.value <= richer.upper_bound
         assert poorer.value < richer.value
 
@@ -119,9 +124,9 @@ def test_doubling_values_and_costs_and_budget_doubles_the_plan() -> None:
     block = draw_pairs(300, 4, seed=4)
     problem = AllocationProblem(4, rows=(make_row("budget", 4, cost=1.0, high=30.0),))
     doubled = AllocationProblem(4, rows=(make_row("budget", 4, cost=1.0, high=60.0),))
-    plan, slots = run_in_memory(block, problem)
+    plan, _ = run_in_memory(block, problem)
     twice = block._replace(values=2 * block.values, costs=2 * block.costs)
-    other, other_slots = run_in_memory(twice, doubled)
+    other, _ = run_in_memory(twice, doubled)
     assert other.value == pytest.approx(2 * plan.value, rel=1e-6)
     assert other.multipliers == pytest.approx(plan.multipliers, rel=1e-6)
 
@@ -195,8 +200,9 @@ def test_a_floor_out_of_reach_is_named_with_its_relaxation(customers: int) -> No
 def test_floors_that_only_together_ask_too_much_are_named() -> None:
     block = draw_pairs(100, 2, seed=8)
     rows = tuple(make_row(f"volume of {k}", 2, count=np.eye(2)[k], low=60.0) for k in range(2))
-    with pytest.raises(AllocationInfeasible, match=r"Row volume of \d: asks at least 60, .* relax by 20"):
+    with pytest.raises(AllocationInfeasible, match=r"Row volume of \d: asks at least 60, at most") as caught:
         run_in_memory(block, AllocationProblem(2, rows=rows))
+    assert sum(map(float, re.findall(r"relax by (\d+)", str(caught.value)))) == 20
 
 
 def test_a_customer_twice_is_refused() -> None:

@@ -9,7 +9,7 @@ from promo_spark.kernels.allocation_dual import Sample, lowest_in_box, measure_s
 from promo_spark.kernels.allocation_problem import AllocationProblem, price_tables
 from promo_spark.kernels.allocation_relaxation import exact_prices, write_program
 from promo_spark.kernels.allocation_response import NONE, PairBlock, chosen_sums, draw_uniform, respond, rounding_error
-from tests.unit.kernels.allocation_cases import _choices, draw_pairs, make_row
+from tests.unit.kernels.allocation_cases import choices_of, draw_pairs, make_row
 from tests.unit.kernels.test_allocation import every_kind_of_row
 
 
@@ -34,7 +34,7 @@ def test_best_responses_are_those_found_by_trying(
     reply = respond(block, problem, tables, 0.0)
     reduced = reduced_values(block, problem, multipliers)
     found = [reduced[:, i][reply.slots[:, i][reply.slots[:, i] != NONE]].sum() for i in range(12)]
-    best = [max(reduced[list(own), i].sum() for own in _choices(block, problem, i)) for i in range(12)]
+    best = [max(reduced[list(own), i].sum() for own in choices_of(block, problem, i)) for i in range(12)]
     assert found == pytest.approx(best, abs=1e-5)
     assert reply.best == pytest.approx(sum(best), abs=1e-5)
     assert (reply.margins >= 0).all()
@@ -72,7 +72,9 @@ def test_prices_are_those_of_linear_programming(cap: int) -> None:
     program = write_program(block, problem)
     exact, missed = exact_prices(program, problem.bounds, scales.highest_prices, sample.weights)
     assert missed == []
-    bounds = [dual_value(block, problem, prices) for prices in (exact, minimise_dual(sample, problem, problem.bounds, scales))]
+    bounds = [
+        dual_value(block, problem, prices) for prices in (exact, minimise_dual(sample, problem, problem.bounds, scales))
+    ]
     assert bounds[1] == pytest.approx(bounds[0], rel=2e-5)
     assert bounds[1] >= bounds[0] * (1 - 1e-9)
 
@@ -116,7 +118,9 @@ def test_quadratics_are_lowest_where_no_step_inside_the_box_leads_down(seed: int
     x = lowest_in_box(curve, slope, low, high, np.zeros(size))
     grade = curve @ x + slope
     assert ((x >= low) & (x <= high)).all()
-    assert (np.abs(np.where(x <= low, np.minimum(grade, 0), np.where(x >= high, np.maximum(grade, 0), grade))) < 1e-6).all()
+    assert (
+        np.abs(np.where(x <= low, np.minimum(grade, 0), np.where(x >= high, np.maximum(grade, 0), grade))) < 1e-6
+    ).all()
 
 
 def test_random_numbers_of_two_streams_are_uniform_and_unrelated() -> None:

@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test test-all lint types format bench bench-pipeline bench-topk bench-recommend \
-	bench-segments bench-imputation bench-lifetime ui docs lock clean
+	bench-segments bench-imputation bench-lifetime bench-assign ui docs lock clean
 
 VENV := $(or $(PROMO_SPARK_VENV),.venv)
 PYTHON := $(VENV)/bin/python
@@ -85,6 +85,10 @@ bench-imputation: setup-dev
 ## how often customers buy and when they leave: fits beside a peer's
 bench-lifetime: setup-dev $(PEERS)/.ready
 	@exec $(PYTHON) benchmarks/lifetime_value.py $(ARGS)
+
+## budgeted assignment on Spark beside linear programming
+bench-assign: setup-dev $(PEERS)/.ready
+	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) benchmarks/assign.py $(ARGS)
 
 # Peers have an environment of their own: what they need must not move the project's packages.
 $(PEERS)/.ready: benchmarks/requirements.txt | setup-dev

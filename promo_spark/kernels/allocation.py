@@ -17,7 +17,6 @@ from promo_spark.errors import AllocationInfeasible
 from promo_spark.kernels.allocation_dual import Sample, Scales, measure_scales, thin, weighted_sums
 from promo_spark.kernels.allocation_problem import (
     AllocationProblem,
-    CouplingRow,
     Floats,
     Ints,
     PriceTables,
@@ -35,7 +34,7 @@ from promo_spark.kernels.allocation_response import (
 )
 from promo_spark.kernels.allocation_settlement import EXACT_PAIRS, TOLERANCE, find_prices, row_sizes, settle
 
-NEAR_PAIRS = 2_000_000
+NEAR_PAIRS = 1_000_000
 """About so many pairs of customers near ties are settled one by one."""
 _LEAST_NEAR = 500
 _SNAP_BITS = 38
@@ -176,7 +175,7 @@ def find_plan(
         difference = used - problem.usage(weighted_sums(sample, problem, reply.slots))
         shifted = RowBounds(bounds.low - difference, bounds.high - difference)
     if best is None:
-        raise _explain(problem, sample, scales, run_pass, np.flatnonzero(missed), missed)
+        raise _explain(problem, sample, scales, run_pass, missed)
     return _with(best, upper, passes)
 
 
@@ -224,14 +223,20 @@ def sort_block(block: PairBlock) -> PairBlock:
 
 
 def look_ahead(
-    problem: AllocationProblem, sample: Sample, everyone: Everyone, prices: Floats, scales: Scales, *, share: float = 1.0
+    problem: AllocationProblem,
+    sample: Sample,
+    everyone: Everyone,
+    prices: Floats,
+    scales: Scales,
+    *,
+    share: float = 1.0,
 ) -> tuple[Look, Response]:
     """What to ask everyone, so that about the wanted number of customers of each cell are near ties; and the sample."""
     tables = price_tables(problem, prices)
     reply = respond(sample.block, problem, tables, scales.noise)
     margins = reply.margins
     # Many alike: only the last digits of prices share them out.
-    if np.mean(margins <= scales.noise) <= _TIED:
+    if np.count_nonzero(margins <= scales.noise) <= _TIED * len(margins):
         tables = tables.rounded()
     share *= NEAR_PAIRS / max(everyone.pairs, 1)
     thresholds = np.full(problem.cell_count, np.inf)
@@ -259,9 +264,10 @@ def _refuse_runaway(problem: AllocationProblem, prices: Floats, scales: Scales, 
 
 
 def _explain(
-    problem: AllocationProblem, sample: Sample, scales: Scales, run_pass: RunPass, rows: Ints, missed: Floats
+    problem: AllocationProblem, sample: Sample, scales: Scales, run_pass: RunPass, missed: Floats
 ) -> AllocationInfeasible:
     """Name the rows that cannot be met: each alone, else together on the sample, else those the best attempt missed."""
+    rows = np.flatnonzero(missed)
     alone = _out_of_reach(problem, rows, run_pass)
     if alone:
         return AllocationInfeasible(describe(problem, alone))

@@ -155,6 +155,10 @@ def thin(sample: Sample, pairs: int) -> Sample:
     return Sample(block, (whole / np.maximum(part, 1))[block.cells])
 
 
+_Ties = tuple[Floats, Ints, Ints]
+"""Margins of a response, and the slots that would leave and enter."""
+
+
 class _Descent:
     """The dual in scaled prices of the finite bounds, each at least 0."""
 
@@ -179,7 +183,7 @@ class _Descent:
 
     def multipliers(self, point: Floats) -> Floats:
         """Multipliers of scaled prices."""
-        return np.bincount(self._rows, self._signs * point * self._units, minlength=len(self._problem.rows))
+        return np.bincount(self._rows, self._signs * point * self._units, len(self._problem.rows)).astype(np.float64)
 
     def value_and_slope(self, point: Floats) -> tuple[float, Floats]:
         """The dual and its slope, per customer and typical value."""
@@ -211,7 +215,7 @@ class _Descent:
                     break
         return point
 
-    def _look(self, point: Floats) -> tuple[float, Floats, tuple[Floats, Floats, Ints]]:
+    def _look(self, point: Floats) -> tuple[float, Floats, _Ties]:
         sample, problem = self._sample, self._problem
         tables = price_tables(problem, self.multipliers(point))
         reply = respond(sample.block, problem, tables, self._scales.noise)
@@ -227,7 +231,9 @@ class _Descent:
         chosen, block = slots[chosen, customers], self._sample.block
         values = block.values[chosen, customers].astype(np.float64)
         promotions = chosen if block.promotions is None else block.promotions[chosen, customers]
-        values -= self._scales.noise * self._uniform[customers] * noise_weights(self._problem.promotion_count)[promotions]
+        values -= (
+            self._scales.noise * self._uniform[customers] * noise_weights(self._problem.promotion_count)[promotions]
+        )
         return float(values @ self._sample.weights[customers]) - float(used @ self.multipliers(point))
 
     def _misses(self, point: Floats, slope: Floats) -> float:
@@ -235,7 +241,7 @@ class _Descent:
         missed = np.where(point > 0, np.abs(slope), np.maximum(-slope, 0.0))
         return float(missed.max()) * self._total / self._scales.value / float(self._sample.weights.max())
 
-    def _curvature(self, look: tuple[Floats, Floats, Ints], share: float) -> tuple[Floats, float]:
+    def _curvature(self, look: _Ties, share: float) -> tuple[Floats, float]:
         """Second derivative as the nearest ties tell it, and the margin up to which they were taken."""
         margins, leaving, entering = look
         wanted = min(max(_LEAST_TIES * len(self._rows), int(share * len(margins))), _MOST_TIES, len(margins) - 1)
@@ -250,7 +256,7 @@ class _Descent:
         sizes = np.diag(curve)
         return curve + np.diag(1e-6 * sizes + 1e-9 * sizes.mean() + 1e-15), width
 
-    def _search(self, point: Floats, value: float, step: Floats) -> tuple[Floats, tuple[float, Floats, object]] | None:
+    def _search(self, point: Floats, value: float, step: Floats) -> tuple[Floats, tuple[float, Floats, _Ties]] | None:
         """The first of ever shorter steps that lowers the dual, lengthened while that helps."""
         best = None
         for length in (1.0, 0.5, 0.25, 0.1, 0.03, 0.01):
@@ -309,7 +315,8 @@ def _coefficients(block: PairBlock, problem: AllocationProblem, slots: Ints) -> 
     cost, count, value = (problem.weights[kind][:, promotions].T for kind in range(3))
     total = cost * block.costs[own, customers, None] + count + value * block.values[own, customers, None]
     concerned: Floats = problem.cells[:, block.cells].T * has[:, None]
-    return concerned * total
+    coefficients: Floats = concerned * total
+    return coefficients
 
 
 def _typical(sizes: Floats) -> float:

@@ -82,7 +82,7 @@ class AllocationProblem:
         category_caps: Promotions of each category a customer may get at most, shape (categories,).
 
     Raises:
-        ValueError: Shapes do not fit, a weight or bound is NaN, a weight is infinite, low exceeds high, or names repeat.
+        ValueError: Shapes do not fit, a weight is not finite, a bound is NaN, low exceeds high, or names repeat.
     """
 
     promotion_count: int
@@ -163,7 +163,8 @@ class PriceTables(NamedTuple):
 
     def rounded(self) -> PriceTables:
         """The tables in float32, which is twice as quick."""
-        return PriceTables(*(table.astype(np.float32) for table in self[:3]), self.free_only)
+        values, costs, flats = (table.astype(np.float32) for table in self[:3])
+        return PriceTables(values, costs, flats, self.free_only)
 
 
 def price_tables(problem: AllocationProblem, multipliers: Floats) -> PriceTables:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
-from promo_spark.kernels.allocation_problem import AllocationProblem, Bools, Floats, Ints, RowBounds
+from promo_spark.kernels.allocation_problem import AllocationProblem, Floats, Ints, RowBounds
 from promo_spark.kernels.allocation_response import NONE, PairBlock
 
-_INFEASIBLE = 2
 _TIGHT = 1e-9
 
 
@@ -122,10 +121,12 @@ def exact_prices(
     ends = np.concatenate([bounds.high[uppers], -bounds.low[lowers]])
     owners = np.concatenate([uppers, lowers])
     missing = sparse.vstack([-sparse.eye_array(len(ends)), sparse.csr_array((len(program.ends), len(ends)))])
-    matrix = sparse.hstack([sparse.vstack([sides, program.caps]), missing]).tocsr()
+    matrix = sparse.csr_array(sparse.hstack([sparse.vstack([sides, program.caps]), missing]))
     cost = np.concatenate([-program.values * scale, highest[owners]])
     limits = np.concatenate([np.ones(columns), np.full(len(ends), np.inf)])
-    found = linprog(
+    # Its stubs know neither sparse matrices nor arrays of bounds.
+    solve = cast(Any, linprog)
+    found = solve(
         cost,
         A_ub=matrix,
         b_ub=np.concatenate([ends, program.ends]),
@@ -135,7 +136,9 @@ def exact_prices(
     if found.x is None:
         raise RuntimeError(f"HiGHS found no shadow prices: {found.message}")
     signs = np.repeat([1.0, -1.0], [len(uppers), len(lowers)])
-    multipliers = np.bincount(owners, -found.ineqlin.marginals[: len(ends)] * signs, minlength=len(highest))
+    multipliers = np.bincount(owners, -found.ineqlin.marginals[: len(ends)] * signs, minlength=len(highest)).astype(
+        np.float64
+    )
     used = program.coupling @ (found.x[:columns] * scale)
     short = found.x[columns:]
     too_far = short > _TIGHT * np.maximum(1.0, np.abs(ends))
@@ -158,6 +161,12 @@ def best_plan(
 
     Returns:
         Chosen slots, shape (customer_cap, customers) up to the last customer with a pair; None when none was found.
+
+    >>> values = np.array([[3.0, 1.0], [2.0, 4.0]])
+    >>> block = PairBlock(np.arange(2), np.zeros(2, dtype=np.int64), None, values, np.ones((2, 2)))
+    >>> problem, free = AllocationProblem(2), RowBounds(np.empty(0), np.empty(0))
+    >>> best_plan(write_program(block, problem), problem, free, allowed_loss=0.0, most_nodes=10).tolist()
+    [[0, 1]]
     """
     size = int(program.customers.max(initial=-1)) + 1
     slots = np.full((problem.customer_cap, size), NONE)
@@ -166,7 +175,7 @@ def best_plan(
     constraints = [LinearConstraint(program.caps, ub=program.ends)] if len(program.ends) else []
     if len(bounds.low):
         # Scaled to a typical coefficient of 1: the solver's tolerance is absolute.
-        sizes = np.abs(program.coupling).sum(axis=1) / np.maximum(1, np.diff(program.coupling.indptr))
+        sizes = abs(program.coupling).sum(axis=1) / np.maximum(1, np.diff(program.coupling.indptr))
         sizes = np.where(sizes > 0, sizes, 1.0)
         scaled = program.coupling.multiply(1 / sizes[:, None]).tocsr()
         constraints.append(LinearConstraint(scaled, bounds.low / sizes, bounds.high / sizes))
@@ -174,14 +183,14 @@ def best_plan(
     reference = max(float(np.maximum(program.values, 0).sum()), top)
     found = milp(
         -program.values / top,
-        integrality=np.ones(len(program.values)),
+        integrality=np.ones(len(program.values), dtype=np.int64),
         bounds=Bounds(0, 1),
         constraints=constraints,
         options={"mip_rel_gap": min(max(allowed_loss / reference, 0.0), 0.5), "node_limit": most_nodes},
     )
     if found.x is None:
         return None
-    chosen = np.flatnonzero(found.x > 0.5)
+    chosen = np.flatnonzero(np.rint(found.x))
     return _stack(slots, program.slots[chosen], program.customers[chosen])
 
 
@@ -190,9 +199,3 @@ def _stack(slots: Ints, chosen: Ints, customers: Ints) -> Ints:
     turns = np.arange(len(customers)) - np.searchsorted(customers, customers)
     slots[turns, customers] = chosen
     return slots
-
-
-def unmet_rows(names: Bools, used: Floats, bounds: RowBounds) -> list[Relaxation]:
-    """The rows that are missed."""
-    by = bounds.violations(used)
-    return [Relaxation(int(row), float(used[row]), float(by[row])) for row in np.flatnonzero(names & (by > 0))]

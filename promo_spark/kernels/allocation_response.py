@@ -7,6 +7,7 @@ customer's key and the promotion, breaks ties: ten million customers who are ali
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,12 +86,12 @@ def draw_uniform(keys: Ints, stream: int) -> Floats:
     The mix is that of SplitMix64 (Steele, Lea and Flood, 2014).
 
     >>> draw_uniform(np.array([7, 7]), 0).round(6).tolist()
-    [0.389829, 0.389829]
+    [0.38983, 0.38983]
     """
-    mixed = keys.view(np.uint64) + np.uint64((stream + 1) * 0x9E3779B97F4A7C15 % 2**64)
+    mixed: NDArray[np.uint64] = keys.view(np.uint64) + np.uint64((stream + 1) * 0x9E3779B97F4A7C15 % 2**64)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    uniform: Floats = ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+    uniform: Floats = ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return uniform
 
 
@@ -179,7 +180,7 @@ class _Prices(NamedTuple):
     promotions: Any
 
 
-def _parts(block: PairBlock, tables: PriceTables) -> Any:
+def _parts(block: PairBlock, tables: PriceTables) -> Iterator[tuple[slice, _Prices]]:
     """Portions that fit the cache, and their prices."""
     factors, costs, flats = tables[:3]
     shared = tables if len(factors) == 1 else None
@@ -272,7 +273,9 @@ def _greedy(reduced: NDArray[Any], problem: AllocationProblem, promotions: NDArr
         slots = reduced.argmax(axis=0)
         best = reduced[slots, customers].astype(np.float64)
         if turn == problem.customer_cap:
-            _nearer(margins, leaving, entering, (last - np.maximum(best, 0), last_slot, np.where(best > 0, slots, NONE)))
+            _nearer(
+                margins, leaving, entering, (last - np.maximum(best, 0), last_slot, np.where(best > 0, slots, NONE))
+            )
             break
         taken = best > 0
         _nearer(margins, leaving, entering, (np.where(taken, np.inf, -best), np.full_like(slots, NONE), slots))

@@ -39,7 +39,11 @@ class Settlement(NamedTuple):
 
 
 def row_sizes(problem: AllocationProblem, sums: Floats) -> Floats:
-    """What rounding is judged by: the bounds, and what rows add up to without regard to sign, shape (rows,)."""
+    """What rounding is judged by: the bounds, and what rows add up to without regard to sign, shape (rows,).
+
+    >>> row_sizes(AllocationProblem(1), np.ones((3, 1, 1))).shape
+    (0,)
+    """
     gross: Floats = sum((problem.cells @ sums[kind] * np.abs(problem.weights[kind])).sum(axis=1) for kind in range(3))
     low, high = (np.where(np.isfinite(bound), np.abs(bound), 0.0) for bound in problem.bounds)
     return np.maximum(np.maximum(low, high), np.abs(gross)) + np.zeros(len(problem.rows))
@@ -86,7 +90,7 @@ def settle(
     settlement = Settlement(reply.slots, np.full(len(problem.rows), np.inf))
     for pairs in _CORES:
         core = _core(block, problem, reply, pairs)
-        settlement = _settle_core(block, problem, bounds, (reply.slots, core), sizes, allowed_loss)
+        settlement = _settle_core(block, problem, bounds, (reply.slots, core), sizes=sizes, allowed_loss=allowed_loss)
         if not settlement.missed.any() or core.all():
             break
     return settlement
@@ -97,6 +101,7 @@ def _settle_core(
     problem: AllocationProblem,
     bounds: RowBounds,
     choices: tuple[Ints, Bools],
+    *,
     sizes: Floats,
     allowed_loss: float,
 ) -> Settlement:

@@ -25,7 +25,7 @@ from promo_spark.kernels.allocation import (
     sort_block,
 )
 from promo_spark.kernels.allocation_dual import Sample, join_blocks, measure_scales
-from promo_spark.kernels.allocation_problem import AllocationProblem, Floats
+from promo_spark.kernels.allocation_problem import AllocationProblem, Ints
 from promo_spark.kernels.allocation_response import NONE, SAMPLING, PairBlock, draw_uniform, respond
 from promo_spark.kernels.allocation_settlement import find_prices
 from promo_spark.plans.packed_pairs import (
@@ -40,7 +40,7 @@ from promo_spark.plans.packed_pairs import (
 
 __all__ = ["Allocation", "BudgetPoint", "allocate", "budget_curve", "pack_pairs"]
 
-SAMPLE_PAIRS = 4_000_000
+SAMPLE_PAIRS = 2_000_000
 """About so many pairs are drawn to find prices from."""
 _LEAST_SAMPLE = 200
 _CHOICES = "customer_id string, promotion int, value double, cost double, is_settled boolean"
@@ -297,7 +297,7 @@ def _choices_of(block: PairBlock, ids: pa.StringArray, problem: AllocationProble
     )
 
 
-def _slots_of(block: PairBlock, promotions: Floats) -> Floats:
+def _slots_of(block: PairBlock, promotions: Ints) -> Ints:
     """Slots of promotions, shape as theirs."""
     slots = (block.all_promotions()[None] == promotions[:, None]).argmax(axis=1)
     return np.where(promotions == NONE, NONE, slots)

@@ -125,7 +125,9 @@ def _check_lists(columns: dict[str, pa.Array], ids: pa.Array) -> NDArray[np.int6
     for name in ("values", "costs"):
         others = pc.list_value_length(columns[name]).to_numpy(zero_copy_only=False)
         if (others != lengths).any():
-            raise ValueError(f"customer {ids[int(np.argmax(others != lengths))]}: promotions and {name} differ in length")
+            raise ValueError(
+                f"customer {ids[int(np.argmax(others != lengths))]}: promotions and {name} differ in length"
+            )
     if pc.any(pc.less(columns["cell"], 0)).as_py():
         raise ValueError("cells are numbered from 0")
     return lengths.astype(np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -90,25 +91,33 @@ def _events(events: DataFrame, day: str) -> DataFrame:
 
 def _purchases(lines: DataFrame, covers: DataFrame, margin_rates: DataFrame | None, default_rate: float) -> DataFrame:
     """One row per customer, day and product: summed first, and a product once per promotion, not per coupon."""
-    sound = lines.where(~F.col("is_return") & ~F.col("is_outlier"))
-    discount = F.expr("coalesce(retail_discount_amount, 0) + coalesce(coupon_match_amount, 0)")
-    days = sound.groupBy("customer_id", "order_date", "product_id").agg(
-        F.sum("sales_amount").alias("_sales"),
-        F.sum(discount).alias("_discount"),
-        F.sum(F.coalesce("coupon_discount_amount", F.lit(0))).alias("_coupon"),
+    sound = lines.where(~F.col("is_return") & ~F.col("is_outlier")).select(
+        "customer_id",
+        "product_id",
+        F.unix_date("order_date").alias("day"),
+        _units("sales_amount").alias("sales"),
+        (_units("retail_discount_amount") + _units("coupon_match_amount")).alias("discount"),
+        _units("coupon_discount_amount").alias("coupon"),
     )
+    amounts = ("sales", "discount", "coupon")
+    days = sound.groupBy("customer_id", "day", "product_id").agg(*(F.sum(name).alias(name) for name in amounts))
     covering = covers.groupBy("product_id").agg(F.array_sort(F.collect_set(F.xxhash64("promotion_id"))).alias("covers"))
     priced = days.join(F.broadcast(covering), "product_id", "left")
     rate = F.lit(default_rate)
     if margin_rates is not None:
-        priced = priced.join(margin_rates, "product_id", "left")
+        priced = priced.join(F.broadcast(margin_rates), "product_id", "left")
         rate = F.coalesce("margin_rate", rate)
-    margin = rate * (F.col("_sales") + F.col("_discount")).cast("double") - F.col("_discount").cast("double")
+    margin = rate * (F.col("sales") + F.col("discount")) - F.col("discount")
     return priced.select(
         "customer_id",
-        F.unix_date("order_date").alias("day"),
+        "day",
         F.xxhash64("product_id").alias("product"),
-        *((F.col(f"_{name}") * UNITS).cast("bigint").alias(name) for name in ("sales", "discount", "coupon")),
-        F.round(margin * UNITS).cast("bigint").alias("margin"),
+        *amounts,
+        F.round(margin).cast("bigint").alias("margin"),
         F.coalesce("covers", F.array().cast("array<bigint>")).alias("covers"),
     )
+
+
+def _units(amount: str) -> Expression:
+    """An amount as a whole number of ``1 / UNITS``: sums are then exact, and quicker than those of decimals."""
+    return F.round(F.coalesce(F.col(amount).cast("double"), F.lit(0.0)) * UNITS).cast("bigint")

@@ -109,7 +109,8 @@ def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Worl
         "  offers:\n"
         "    - {offer_id: ten_off, name: Ten off, mechanic: percent_off, depth_rate: 0.1, channel: app}\n"
         "    - {offer_id: shown, name: Shown, mechanic: display, display_rate: 0.5, channel: store}\n"
-        "    - {offer_id: over, name: Over, mechanic: spend_threshold, depth_rate: 0.1, threshold_amount: 6, channel: app}\n"
+        "    - {offer_id: over, name: Over, mechanic: spend_threshold, threshold_amount: 6, "
+        "depth_rate: 0.1, channel: app}\n"
         "    - {offer_id: given, name: Given, mechanic: gift, gift_unit_cost_amount: 0.5, channel: app}\n"
     )
     settings = load_settings([config])

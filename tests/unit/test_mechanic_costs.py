@@ -72,7 +72,8 @@ def cashback(dice: Dice, baskets: list[Basket], terms: Terms) -> float:
     assert terms.cashback_cap_amount is not None
     due = min(coupon(dice, baskets, terms), terms.cashback_cap_amount)
     claimed = dice.random() >= terms.breakage_rate
-    return due * claimed / (1 + terms.annual_discount_rate) ** (terms.cashback_delay_days / 365)
+    later: float = (1 + terms.annual_discount_rate) ** (terms.cashback_delay_days / 365)
+    return due * claimed / later
 
 
 def points(dice: Dice, baskets: list[Basket], terms: Terms) -> float:
@@ -145,7 +146,8 @@ def test_the_order_of_baskets_changes_nothing_and_money_scales(mechanic: str) ->
     baskets = drawn()
     told = expected_mechanic_cost(mechanic, terms, baskets)
     order = np.random.default_rng(1).permutation(len(baskets.spend))
-    shuffled = Baskets(*(values[order] for values in baskets[:4]), N_CUSTOMERS)
+    spend, customer, units, hour, _ = baskets
+    shuffled = Baskets(spend[order], customer[order], units[order], hour[order], N_CUSTOMERS)
     np.testing.assert_allclose(expected_mechanic_cost(mechanic, terms, shuffled).cost, told.cost)
     cents = replace(
         terms,

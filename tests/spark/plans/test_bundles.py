@@ -156,7 +156,7 @@ def test_excluded_categories_are_not_bundled(make_rows: MakeRows, mined: Callabl
 
 
 def test_a_sample_of_baskets_stands_for_all(make_rows: MakeRows) -> None:
-    given = {"order_lines": lines(make_rows, basket_contents()), "as_of_date": DAY, "days": 182}
+    given: dict[str, Any] = {"order_lines": lines(make_rows, basket_contents()), "as_of_date": DAY, "days": 182}
     part = draw_items(**given, basket_count=400).select("basket_id", "scale").distinct().collect()
     assert 340 < len(part) < 460
     assert {row.scale for row in part} == {640 / 400}

@@ -10,7 +10,6 @@ from pyspark.sql import functions as F
 from promo_spark.contracts.decisions import LEARNERS, NO_ARM
 from promo_spark.contracts.rows import local_frame
 from promo_spark.response.redemption import (
-    PROBABILITY,
     RedemptionJudgement,
     fit_redemption,
     learner_figures,
@@ -19,6 +18,7 @@ from promo_spark.response.redemption import (
 from promo_spark.runtime.stage import Stage
 
 MODEL = "redemption"
+PROBABILITY = "redemption_prob"
 
 
 def learn_redemption(stage: Stage, decisions: DataFrame, candidates: DataFrame) -> tuple[DataFrame, DataFrame]:

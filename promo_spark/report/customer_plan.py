@@ -99,9 +99,10 @@ def policy_chart(policies: pd.DataFrame, currency: str) -> Figure:
     rows = policies.sort_values("value_amount")
     with mpl.rc_context(STYLE):
         figure, axes = new_axes(6.4, 1.0 + 0.4 * len(rows))
+        values, errors = (rows[name].astype(float).tolist() for name in ("value_amount", "standard_error"))
         colours = [ACCENT if chosen else MUTED for chosen in rows["is_chosen"].astype(bool)]
-        for place, (row, colour) in enumerate(zip(rows.itertuples(), colours, strict=True)):
-            axes.errorbar(row.value_amount, place, xerr=1.96 * float(row.standard_error), fmt="o", color=colour, ms=5)
+        for place, (value, error, colour) in enumerate(zip(values, errors, colours, strict=True)):
+            axes.errorbar(value, place, xerr=1.96 * error, fmt="o", color=colour, ms=5)
         axes.axvline(0.0, color=MUTED, lw=0.8)
         axes.set_yticks(range(len(rows)), list(rows["policy"]))
         axes.set_xlabel(f"value per customer beside giving nothing, {currency} (blue: followed)")

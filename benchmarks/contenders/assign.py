@@ -190,7 +190,7 @@ def check(family: str, pairs: int, folder: Path) -> dict[str, object]:
 
 
 def program_of(family: str, pairs: int) -> tuple[AllocationProblem, object]:
-    from promo_spark.kernels.allocation_dual import join_blocks  # noqa: PLC0415
+    from promo_spark.kernels.allocation_sample import join_blocks  # noqa: PLC0415
 
     problem = problem_of(family, pairs // SLOTS)
     blocks = [draw_block(family, number, size) for number, size in enumerate(sizes_of(pairs))]

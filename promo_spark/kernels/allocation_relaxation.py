@@ -8,8 +8,9 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
+from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_problem import AllocationProblem, Floats, Ints, RowBounds
-from promo_spark.kernels.allocation_response import NONE, PairBlock
+from promo_spark.kernels.allocation_response import PairBlock
 
 _TIGHT = 1e-9
 

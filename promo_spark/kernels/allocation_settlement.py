@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from promo_spark.kernels.allocation_dual import Sample, Scales, minimise_dual
+from promo_spark.kernels.allocation_dual import minimise_dual
+from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_problem import AllocationProblem, Bools, Floats, Ints, RowBounds, price_tables
 from promo_spark.kernels.allocation_relaxation import best_plan, exact_prices, write_program
-from promo_spark.kernels.allocation_response import NONE, PairBlock, Response, chosen_sums, respond
+from promo_spark.kernels.allocation_response import PairBlock, Response, chosen_sums, respond
+from promo_spark.kernels.allocation_sample import Sample, Scales
 
 TOLERANCE = 1e-9
 """Rows may be missed by so much of their size: rounding of sums."""

@@ -7,10 +7,12 @@ from itertools import combinations, pairwise, product
 
 import numpy as np
 
-from promo_spark.kernels.allocation import Everyone, Look, PassResult, Plan, find_plan, run_block, sort_block
-from promo_spark.kernels.allocation_dual import Sample, join_blocks
+from promo_spark.kernels.allocation import Plan, find_plan, sort_block
+from promo_spark.kernels.allocation_greedy import NONE
+from promo_spark.kernels.allocation_pass import Everyone, Look, PassResult, run_block
 from promo_spark.kernels.allocation_problem import AllocationProblem, CouplingRow, Floats, Ints
-from promo_spark.kernels.allocation_response import NONE, SAMPLING, PairBlock, chosen_sums, draw_uniform, respond
+from promo_spark.kernels.allocation_response import SAMPLING, PairBlock, chosen_sums, draw_uniform, respond
+from promo_spark.kernels.allocation_sample import Sample, join_blocks
 
 
 def make_row(

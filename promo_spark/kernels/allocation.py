@@ -147,7 +147,12 @@ def complete_plan(
 
 
 def sort_block(block: PairBlock) -> PairBlock:
-    """The block by cell and key."""
+    """The block by cell and key.
+
+    >>> block = PairBlock(np.array([4, 3]), np.zeros(2, dtype=np.int64), None, np.ones((1, 2)), np.ones((1, 2)))
+    >>> sort_block(block).keys.tolist()
+    [3, 4]
+    """
     return block.take(np.lexsort((block.keys, block.cells)))
 
 

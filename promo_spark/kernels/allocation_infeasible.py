@@ -73,6 +73,7 @@ def _row_tables(problem: AllocationProblem, row: int, sign: float) -> PriceTable
 def describe(problem: AllocationProblem, relaxations: Sequence[Relaxation], *, about: bool = False) -> str:
     """What rows ask, what can be met, and by how much to relax them.
 
+    >>> from promo_spark.kernels.allocation_problem import CouplingRow
     >>> each = np.ones(1)
     >>> row = CouplingRow("least gifts", np.ones(1, dtype=np.bool_), 0 * each, each, 0 * each, low=500.0)
     >>> describe(AllocationProblem(1, rows=(row,)), [Relaxation(0, 320.0, 180.0)])

@@ -60,7 +60,14 @@ RunPass = Callable[[Sequence[Look]], list[PassResult]]
 
 
 def run_block(block: PairBlock, problem: AllocationProblem, look: Look) -> PassResult:
-    """One block's part of a pass; of the problem, rows are not asked for."""
+    """One block's part of a pass; of the problem, rows are not asked for.
+
+    >>> from promo_spark.kernels.allocation_problem import price_tables
+    >>> problem, one = AllocationProblem(1), np.zeros(1, dtype=np.int64)
+    >>> block = PairBlock(one, one, None, np.array([[5.0]]), np.array([[2.0]]))
+    >>> run_block(block, problem, Look(price_tables(problem, np.empty(0)), 0.0, np.zeros(1))).sums.ravel().tolist()
+    [2.0, 1.0, 5.0]
+    """
     reply = respond(block, problem, look.tables, look.noise)
     near = block.take(np.flatnonzero(reply.margins <= look.thresholds[block.cells]))
     return PassResult(reply.best, chosen_sums(block, problem, reply.slots), near)

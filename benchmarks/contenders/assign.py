@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from promo_spark.kernels.allocation_problem import AllocationProblem, CouplingRow
-from promo_spark.kernels.allocation_relaxation import write_program
+from promo_spark.kernels.allocation_relaxation import PairProgram, write_program
 from promo_spark.kernels.allocation_response import PairBlock
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def check(family: str, pairs: int, folder: Path) -> dict[str, object]:
     return {"violation": violation, "value": float(sums[2].sum()), "choices": int(sums[1].sum())}
 
 
-def program_of(family: str, pairs: int) -> tuple[AllocationProblem, object]:
+def program_of(family: str, pairs: int) -> tuple[AllocationProblem, PairProgram]:
     from promo_spark.kernels.allocation_sample import join_blocks  # noqa: PLC0415
 
     problem = problem_of(family, pairs // SLOTS)
@@ -233,7 +233,7 @@ def _highs(family: str, pairs: int, *, is_whole: bool) -> dict[str, object]:
 
 def pdlp(family: str, pairs: int, folder: Path) -> dict[str, object]:
     """OR-tools PDLP on the linear relaxation, to a relative accuracy of 1e-4."""
-    from ortools.pdlp import solve_log_pb2, solvers_pb2  # noqa: PLC0415, F401
+    from ortools.pdlp import solvers_pb2  # noqa: PLC0415 (only the peers' environment has it)
     from ortools.pdlp.python import pdlp as solver  # noqa: PLC0415
     from scipy import sparse  # noqa: PLC0415
 

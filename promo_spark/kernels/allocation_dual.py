@@ -9,6 +9,7 @@ step must lower the exact dual, so the estimate decides about speed only.
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 from scipy.optimize import Bounds, minimize
 
 from promo_spark.kernels.allocation_greedy import NONE
@@ -160,8 +161,8 @@ class _Descent:
         width = max(float(margins[near].max(initial=0.0)), 1e-3 * self._scales.noise)
         block, weights = self._sample.block.take(near), self._sample.weights[near] / (2 * width)
         moved = coefficients(block, self._problem, entering[near]) - coefficients(block, self._problem, leaving[near])
-        moved = moved[:, self._rows] * (self._signs * self._units)
-        curve: Floats = (moved.T * (weights / self._total)) @ moved
+        moved = moved[:, self._rows] @ sparse.diags_array(self._signs * self._units)
+        curve: Floats = (moved.T @ sparse.diags_array(weights / self._total) @ moved).toarray()
         sizes = np.diag(curve)
         return curve + np.diag(1e-6 * sizes + 1e-9 * sizes.mean() + 1e-15), width
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_problem import AllocationProblem, Floats, Ints
@@ -90,19 +91,16 @@ def weighted_sums(sample: Sample, problem: AllocationProblem, slots: Ints) -> Fl
     return sums * np.divide(totals, members, out=np.ones(len(totals)), where=members > 0)[:, None]
 
 
-def coefficients(block: PairBlock, problem: AllocationProblem, slots: Ints) -> Floats:
+def coefficients(block: PairBlock, problem: AllocationProblem, slots: Ints) -> sparse.csr_array:
     """Coefficients of one slot of each customer in every row, shape (customers, rows); 0 for ``NONE``."""
     customers = np.arange(len(slots))
-    has = slots != NONE
-    own = np.where(has, slots, 0)
+    own = np.maximum(slots, 0)
     promotions = block.all_promotions()[own, customers]
-    has &= promotions < problem.promotion_count
-    promotions = np.where(has, promotions, 0)
-    cost, count, value = (problem.weights[kind][:, promotions].T for kind in range(3))
-    total = cost * block.costs[own, customers, None] + count + value * block.values[own, customers, None]
-    concerned: Floats = problem.cells[:, block.cells].T * has[:, None]
-    found: Floats = concerned * total
-    return found
+    has = (slots != NONE) & (promotions < problem.promotion_count)
+    groups = np.where(has, block.cells * problem.promotion_count + promotions, -1)
+    cost, count, value = (table[groups] for table in problem.pair_weights)
+    costs, values = (sparse.diags_array(part[own, customers].astype(np.float64)) for part in block[3:][::-1])
+    return sparse.csr_array(costs @ cost + count + values @ value)
 
 
 def join_blocks(blocks: Sequence[PairBlock], promotion_count: int) -> PairBlock:

@@ -140,7 +140,7 @@ def _core(block: PairBlock, problem: AllocationProblem, reply: Response, pairs: 
     core = np.zeros(len(order), dtype=np.bool_)
     core[order[: max(pairs // width, 1)]] = True
     if len(core) and not core.all():
-        per_row = _PER_ROW * pairs // _CORES[0]
+        per_row = max(1, min(_PER_ROW, _PER_ROW * _CORES[0] // (width * len(problem.rows) + 1))) * pairs // _CORES[0]
         touches = np.append(np.abs(problem.weights).sum(axis=0) > 0, np.zeros((len(problem.rows), 1), np.bool_), axis=1)
         cells = block.cells[order]
         leaving, entering = (_promotions(block, slots, problem.promotion_count)[order] for slots in reply[3:])

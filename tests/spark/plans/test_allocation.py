@@ -28,7 +28,7 @@ def make_row(name: str, *, cost: float = 0.0, count: object = 0.0, **bounds: flo
 ROWS = (
     make_row("budget", cost=1.0, high=60.0),
     make_row("stock of 0", count=np.eye(PROMOTIONS)[0], high=20.0),
-    make_row("volume of 3", count=np.eye(PROMOTIONS)[3], low=30.0),
+    make_row("volume of 3", count=np.eye(PROMOTIONS)[3], low=60.0),
 )
 PROBLEM = AllocationProblem(PROMOTIONS, 2, ROWS)
 
@@ -64,7 +64,7 @@ def test_the_plan_keeps_every_limit_whatever_the_partitioning(
     assert all(given[customer, k] == [value, cost] for customer, k, value, cost, _ in found[0])
     assert len({row[0] for row in found[0]}) == len(found[0])
     counts = np.bincount([row[1] for row in found[0]], minlength=PROMOTIONS)
-    assert (counts[0] <= 20, counts[3] >= 30) == (True, True)
+    assert (counts[0] <= 20, counts[3] >= 60) == (True, True)
     assert sum(row[3] for row in found[0]) <= 60.0 * (1 + 1e-9)
     assert sum(row[2] for row in found[0]) == pytest.approx(plan.value)
     assert plan.usage["stock of 0"] == pytest.approx(counts[0])
@@ -88,7 +88,7 @@ def test_nobody_and_floors_out_of_reach(spark: SparkSession) -> None:
     plan = allocate(packed=nobody, problem=AllocationProblem(PROMOTIONS, 2, ROWS[:2]))
     assert (plan.value, plan.upper_bound, plan.choices.count()) == (0.0, 0.0, 0)
     with pytest.raises(
-        AllocationInfeasible, match="Row volume of 3: asks at least 30, at most 0 can be met; relax by 30"
+        AllocationInfeasible, match="Row volume of 3: asks at least 60, at most 0 can be met; relax by 60"
     ):
         allocate(packed=nobody, problem=PROBLEM)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from promo_spark.kernels.allocation_problem import AllocationProblem, CouplingRow
-from promo_spark.kernels.allocation_relaxation import write_program
+from promo_spark.kernels.allocation_relaxation import PairProgram, write_program
 from promo_spark.kernels.allocation_response import PairBlock
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def problem_of(family: str, customers: int) -> AllocationProblem:
     none, each, all_cells = np.zeros(count), np.ones(count), np.ones(cells, dtype=np.bool_)
     rows = [CouplingRow("budget", all_cells, each, none, none, high=0.2 * customers)]
     if family != "budget":
-        cap = 0.03 * customers * SLOTS / count
+        cap = np.floor(0.03 * customers * SLOTS / count)
         rows += [CouplingRow(f"cap {k}", all_cells, none, np.eye(count)[k], none, high=cap) for k in range(count)]
     if family in {"segments", "infeasible"}:
         for cell in range(cells):
@@ -189,8 +189,8 @@ def check(family: str, pairs: int, folder: Path) -> dict[str, object]:
     return {"violation": violation, "value": float(sums[2].sum()), "choices": int(sums[1].sum())}
 
 
-def program_of(family: str, pairs: int) -> tuple[AllocationProblem, object]:
-    from promo_spark.kernels.allocation_dual import join_blocks  # noqa: PLC0415
+def program_of(family: str, pairs: int) -> tuple[AllocationProblem, PairProgram]:
+    from promo_spark.kernels.allocation_sample import join_blocks  # noqa: PLC0415
 
     problem = problem_of(family, pairs // SLOTS)
     blocks = [draw_block(family, number, size) for number, size in enumerate(sizes_of(pairs))]
@@ -233,7 +233,7 @@ def _highs(family: str, pairs: int, *, is_whole: bool) -> dict[str, object]:
 
 def pdlp(family: str, pairs: int, folder: Path) -> dict[str, object]:
     """OR-tools PDLP on the linear relaxation, to a relative accuracy of 1e-4."""
-    from ortools.pdlp import solve_log_pb2, solvers_pb2  # noqa: PLC0415, F401
+    from ortools.pdlp import solvers_pb2  # noqa: PLC0415 (only the peers' environment has it)
     from ortools.pdlp.python import pdlp as solver  # noqa: PLC0415
     from scipy import sparse  # noqa: PLC0415
 

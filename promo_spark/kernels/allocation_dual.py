@@ -8,24 +8,14 @@ step must lower the exact dual, so the estimate decides about speed only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import numpy as np
+from scipy import sparse
 from scipy.optimize import Bounds, minimize
 
+from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_problem import AllocationProblem, Floats, Ints, RowBounds, price_tables
-from promo_spark.kernels.allocation_response import (
-    NOISE,
-    NONE,
-    SAMPLING,
-    TIES,
-    PairBlock,
-    chosen_sums,
-    draw_uniform,
-    noise_weights,
-    respond,
-)
+from promo_spark.kernels.allocation_response import TIES, draw_uniform, noise_weights, respond
+from promo_spark.kernels.allocation_sample import HIGHEST, Sample, Scales, coefficients, thin, weighted_sums
 
 _FIRST_PAIRS = 400_000
 _STEPS = 60
@@ -38,74 +28,6 @@ _FLAT = 1e-9
 _FEW = 1.5
 _REACH = 4.0
 _SETTLED = 1e-11
-_HIGHEST = 1e4
-"""No price makes a typical coefficient worth more than so many typical values."""
-
-
-class Sample(NamedTuple):
-    """Customers, and how many each stands for.
-
-    Attributes:
-        block: The customers.
-        weights: Shape (customers,).
-    """
-
-    block: PairBlock
-    weights: Floats
-
-    def value_scale(self) -> float:
-        """A typical absolute value."""
-        return _typical(np.abs(self.block.values.astype(np.float64)))
-
-
-class Scales(NamedTuple):
-    """Sizes by which prices are judged.
-
-    Attributes:
-        value: A typical absolute value of a pair.
-        rows: A typical absolute coefficient of each row, shape (rows,).
-    """
-
-    value: float
-    rows: Floats
-
-    @property
-    def noise(self) -> float:
-        """Largest noise that breaks ties."""
-        return NOISE * self.value
-
-    @property
-    def highest_prices(self) -> Floats:
-        """Beyond these a row cannot be met, shape (rows,)."""
-        return _HIGHEST * self.value / self.rows
-
-
-class Dual(NamedTuple):
-    """The dual at some multipliers.
-
-    Attributes:
-        bound: No plan is worth more.
-        used: What the best responses use of each row, shape (rows,).
-    """
-
-    bound: float
-    used: Floats
-
-
-def measure_scales(sample: Sample, problem: AllocationProblem) -> Scales:
-    """Typical sizes of values and of each row's coefficients."""
-    block, count = sample.block, problem.promotion_count
-    promotions = block.all_promotions()
-    is_pair = promotions < count
-    groups = (block.cells * count + np.where(is_pair, promotions, 0))[is_pair]
-    size = problem.cell_count * count
-    parts = (np.abs(block.costs[is_pair]), None, np.abs(block.values[is_pair]))
-    sums = np.array([np.bincount(groups, part, minlength=size) for part in parts]).reshape(3, -1, count)
-    totals: Floats = sum((problem.cells @ sums[kind] * np.abs(problem.weights[kind])).sum(axis=1) for kind in range(3))
-    has = np.abs(problem.weights).sum(axis=0) > 0
-    pairs = (problem.cells @ sums[1] * has).sum(axis=1) if len(has) else np.empty(0)
-    rows = np.divide(totals, pairs, out=np.ones(len(has)), where=pairs > 0) if len(has) else np.empty(0)
-    return Scales(sample.value_scale(), np.where(rows > 0, rows, 1.0))
 
 
 def minimise_dual(
@@ -143,18 +65,6 @@ def minimise_dual(
     return descent.multipliers(point if is_many else descent.polish(point))
 
 
-def thin(sample: Sample, pairs: int) -> Sample:
-    """About so many pairs: the customers of the smallest hashes, each standing for more of its cell."""
-    wanted = max(pairs // max(len(sample.block.values), 1), 1)
-    if wanted >= len(sample.weights):
-        return sample
-    kept = np.sort(np.argsort(draw_uniform(sample.block.keys, SAMPLING), kind="stable")[:wanted])
-    block, cells = sample.block.take(kept), sample.block.cells
-    size = int(cells.max()) + 1
-    whole, part = np.bincount(cells, sample.weights, size), np.bincount(block.cells, minlength=size)
-    return Sample(block, (whole / np.maximum(part, 1))[block.cells])
-
-
 _Ties = tuple[Floats, Ints, Ints]
 """Margins of a response, and the slots that would leave and enter."""
 
@@ -173,7 +83,7 @@ class _Descent:
         self._units = scales.value / scales.rows[self._rows]
         self._total = scales.value * max(float(sample.weights.sum()), 1e-300)
         self._uniform = draw_uniform(sample.block.keys, TIES)
-        self.upper = np.full(len(self._rows), _HIGHEST)
+        self.upper = np.full(len(self._rows), HIGHEST)
 
     def point(self, multipliers: Floats) -> Floats:
         """Scaled prices of multipliers."""
@@ -250,9 +160,9 @@ class _Descent:
         near = near[: 2 * _MOST_TIES]
         width = max(float(margins[near].max(initial=0.0)), 1e-3 * self._scales.noise)
         block, weights = self._sample.block.take(near), self._sample.weights[near] / (2 * width)
-        moved = _coefficients(block, self._problem, entering[near]) - _coefficients(block, self._problem, leaving[near])
-        moved = moved[:, self._rows] * (self._signs * self._units)
-        curve: Floats = (moved.T * (weights / self._total)) @ moved
+        moved = coefficients(block, self._problem, entering[near]) - coefficients(block, self._problem, leaving[near])
+        moved = moved[:, self._rows] @ sparse.diags_array(self._signs * self._units)
+        curve: Floats = (moved.T @ sparse.diags_array(weights / self._total) @ moved).toarray()
         sizes = np.diag(curve)
         return curve + np.diag(1e-6 * sizes + 1e-9 * sizes.mean() + 1e-15), width
 
@@ -293,52 +203,3 @@ def lowest_in_box(curve: Floats, slope: Floats, low: Floats, high: Floats, start
         else:
             break
     return x
-
-
-def weighted_sums(sample: Sample, problem: AllocationProblem, slots: Ints) -> Floats:
-    """Cost, count and value of what is chosen, as for all customers, shape (3, cells, promotions)."""
-    # All customers of a cell have one weight, or all of the sample have.
-    sums = chosen_sums(sample.block, problem, slots)
-    members = np.bincount(sample.block.cells, minlength=problem.cell_count)
-    totals = np.bincount(sample.block.cells, sample.weights, minlength=problem.cell_count)
-    return sums * np.divide(totals, members, out=np.ones(len(totals)), where=members > 0)[:, None]
-
-
-def _coefficients(block: PairBlock, problem: AllocationProblem, slots: Ints) -> Floats:
-    """Coefficients of one slot of each customer in every row, shape (customers, rows); 0 for ``NONE``."""
-    customers = np.arange(len(slots))
-    has = slots != NONE
-    own = np.where(has, slots, 0)
-    promotions = block.all_promotions()[own, customers]
-    has &= promotions < problem.promotion_count
-    promotions = np.where(has, promotions, 0)
-    cost, count, value = (problem.weights[kind][:, promotions].T for kind in range(3))
-    total = cost * block.costs[own, customers, None] + count + value * block.values[own, customers, None]
-    concerned: Floats = problem.cells[:, block.cells].T * has[:, None]
-    coefficients: Floats = concerned * total
-    return coefficients
-
-
-def _typical(sizes: Floats) -> float:
-    own = sizes[np.isfinite(sizes) & (sizes > 0)]
-    return float(own.mean()) if len(own) else 1.0
-
-
-def join_blocks(blocks: Sequence[PairBlock], promotion_count: int) -> PairBlock:
-    """One block of several, by cell and key whatever their order, as wide as the widest."""
-    width = max((len(block.values) for block in blocks), default=1)
-    is_dense = all(block.promotions is None and len(block.values) == width for block in blocks) and len(blocks) > 0
-    keys = np.concatenate([np.empty(0, np.int64), *(block.keys for block in blocks)])
-    cells = np.concatenate([np.empty(0, np.int64), *(block.cells for block in blocks)])
-    order = np.lexsort((keys, cells))
-
-    def side_by_side(parts: Sequence[np.ndarray], filler: float) -> np.ndarray:
-        padded = [np.pad(part, ((0, width - len(part)), (0, 0)), constant_values=filler) for part in parts]
-        return np.concatenate([np.empty((width, 0), np.float32), *padded], axis=1)[:, order]
-
-    promotions = None
-    if not is_dense:
-        parts = [np.asarray(block.all_promotions(), dtype=np.int32) for block in blocks]
-        promotions = side_by_side(parts, promotion_count).astype(np.int32)
-    values = side_by_side([block.values for block in blocks], 0)
-    return PairBlock(keys[order], cells[order], promotions, values, side_by_side([block.costs for block in blocks], 0))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -126,6 +127,23 @@ class AllocationProblem:
         kinds = [[row.cost_weight, row.count_weight, row.value_weight] for row in self.rows]
         stacked = np.array(kinds, dtype=np.float64).reshape(-1, 3, self.promotion_count)
         return np.ascontiguousarray(stacked.transpose(1, 0, 2))
+
+    @cached_property
+    def pair_weights(self) -> tuple[sparse.csr_array, ...]:
+        """Weights of cost, count and value by cell and promotion, each of shape (cells * promotions + 1, rows).
+
+        The last line is of no promotion.
+        """
+        found = []
+        for kind in self.weights:
+            of_rows = [
+                sparse.kron(sparse.csr_array(cells[:, None]), sparse.csr_array(own[:, None]), format="csc")
+                for cells, own in zip(self.cells, kind, strict=True)
+            ]
+            height = self.cell_count * self.promotion_count
+            table = sparse.hstack([sparse.csc_array((height, 0)), *of_rows], format="csc")
+            found.append(sparse.csr_array(sparse.vstack([table, sparse.csc_array((1, len(self.rows)))])))
+        return tuple(found)
 
     @cached_property
     def bans(self) -> tuple[Bools, Bools, Bools]:

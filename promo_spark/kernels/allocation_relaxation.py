@@ -8,8 +8,9 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
+from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_problem import AllocationProblem, Floats, Ints, RowBounds
-from promo_spark.kernels.allocation_response import NONE, PairBlock
+from promo_spark.kernels.allocation_response import PairBlock
 
 _TIGHT = 1e-9
 
@@ -180,7 +181,8 @@ def best_plan(
         scaled = program.coupling.multiply(1 / sizes[:, None]).tocsr()
         constraints.append(LinearConstraint(scaled, bounds.low / sizes, bounds.high / sizes))
     top = max(float(np.abs(program.values).max()), 1e-300)
-    reference = max(float(np.maximum(program.values, 0).sum()), top)
+    firsts = np.flatnonzero(np.diff(program.customers, prepend=-1))
+    reference = max(float(np.maximum(np.maximum.reduceat(program.values, firsts), 0).sum()), top)
     found = milp(
         -program.values / top,
         integrality=np.ones(len(program.values), dtype=np.int64),

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from promo_spark.kernels.allocation_greedy import NONE, take_best
 from promo_spark.kernels.allocation_problem import AllocationProblem, Bools, Floats, Ints, PriceTables
 
-NONE = -1
-"""In the place of a slot or promotion: there is none."""
 TIES, SAMPLING = 0, 1
 """Streams of random numbers."""
 NOISE = 2.0**-14
@@ -255,80 +254,7 @@ def _choose_many(
     exact = reduced.copy()
     promotions = own.all_promotions()
     reduced -= noise[0] * noise[1].astype(reduced.dtype)[promotions]
-    _greedy(reduced, problem, promotions, into)
-    scrap = Response(np.full_like(into.slots, NONE), scratch, 0.0, into.leaving.copy(), into.entering.copy())
-    return _greedy(exact, problem, promotions, scrap)
-
-
-def _greedy(reduced: NDArray[Any], problem: AllocationProblem, promotions: NDArray[Any], into: Response) -> float:
-    """Take the best slot that is left while it is worth it; ``reduced`` is used up."""
-    customers = np.arange(reduced.shape[1])
-    caps = _Caps(problem, promotions)
-    caps.close_empty(reduced)
-    total = np.zeros(len(customers))
-    last = np.zeros(len(customers))
-    margins, leaving, entering = np.full(len(customers), np.inf), into.leaving, into.entering
-    last_slot = np.full(len(customers), NONE)
-    for turn in range(problem.customer_cap + 1):
-        slots = reduced.argmax(axis=0)
-        best = reduced[slots, customers].astype(np.float64)
-        if turn == problem.customer_cap:
-            _nearer(
-                margins, leaving, entering, (last - np.maximum(best, 0), last_slot, np.where(best > 0, slots, NONE))
-            )
-            break
-        taken = best > 0
-        _nearer(margins, leaving, entering, (np.where(taken, np.inf, -best), np.full_like(slots, NONE), slots))
-        _nearer(margins, leaving, entering, (np.where(taken, best, np.inf), slots, np.full_like(slots, NONE)))
-        into.slots[turn] = np.where(taken, slots, NONE)
-        total += np.where(taken, best, 0.0)
-        last, last_slot = np.where(taken, best, np.inf), slots
-        reduced[slots[taken], customers[taken]] = -np.inf
-        blocked, blocked_slots = caps.take(reduced, slots, taken)
-        gaps = np.where(taken, best - np.maximum(blocked, 0), np.inf)
-        _nearer(margins, leaving, entering, (gaps, slots, blocked_slots))
-        reduced[:, ~taken] = -np.inf
-    into.margins[:] = margins
-    return float(total.sum())
-
-
-def _nearer(margins: Floats, leaving: Ints, entering: Ints, change: tuple[Floats, Ints, Ints]) -> None:
-    """Keep the nearer of two changes."""
-    is_nearer = change[0] < margins
-    for kept, new in zip((margins, leaving, entering), change, strict=True):
-        kept[is_nearer] = new[is_nearer]
-
-
-class _Caps:
-    """Counts of what customers have of each category."""
-
-    def __init__(self, problem: AllocationProblem, promotions: NDArray[Any]) -> None:
-        self._caps = problem.category_caps
-        self._category = None
-        if problem.categories is not None:
-            self._category = np.append(problem.categories, NONE)[promotions]
-            self._counts = np.zeros((len(self._caps), promotions.shape[1]), dtype=np.int64)
-
-    def close_empty(self, reduced: NDArray[Any]) -> None:
-        """Close categories of which nobody may get any."""
-        if self._category is not None:
-            for category in np.flatnonzero(self._caps == 0).tolist():
-                reduced[self._category == category] = -np.inf
-
-    def take(self, reduced: NDArray[Any], slots: Ints, taken: Bools) -> tuple[Floats, Ints]:
-        """Count what was taken, close full categories, and say what this kept out: reduced value and slot."""
-        blocked = np.full(len(slots), -np.inf)
-        best_blocked = np.full(len(slots), NONE)
-        if self._category is None:
-            return blocked, best_blocked
-        customers = np.flatnonzero(taken)
-        own = self._category[slots[customers], customers]
-        self._counts[own, customers] += 1
-        is_full = self._counts[own, customers] >= self._caps[own]
-        full = customers[is_full]
-        closed = self._category[:, full] == own[is_full]
-        values = np.where(closed, reduced[:, full], -np.inf)
-        best_blocked[full] = values.argmax(axis=0)
-        blocked[full] = values[best_blocked[full], np.arange(len(full))]
-        reduced[:, full] = np.where(closed, -np.inf, reduced[:, full])
-        return blocked, best_blocked
+    found = take_best(reduced, problem, promotions)
+    into.slots[:], into.margins[:] = found.slots, found.margins
+    into.leaving[:], into.entering[:] = found.leaving, found.entering
+    return take_best(exact, problem, promotions).total

@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from promo_spark.kernels.allocation_dual import Sample, Scales, minimise_dual
+from promo_spark.kernels.allocation_dual import minimise_dual
+from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_problem import AllocationProblem, Bools, Floats, Ints, RowBounds, price_tables
 from promo_spark.kernels.allocation_relaxation import best_plan, exact_prices, write_program
-from promo_spark.kernels.allocation_response import NONE, PairBlock, Response, chosen_sums, respond
+from promo_spark.kernels.allocation_response import PairBlock, Response, chosen_sums, respond
+from promo_spark.kernels.allocation_sample import Sample, Scales
 
 TOLERANCE = 1e-9
 """Rows may be missed by so much of their size: rounding of sums."""
@@ -138,7 +140,7 @@ def _core(block: PairBlock, problem: AllocationProblem, reply: Response, pairs: 
     core = np.zeros(len(order), dtype=np.bool_)
     core[order[: max(pairs // width, 1)]] = True
     if len(core) and not core.all():
-        per_row = _PER_ROW * pairs // _CORES[0]
+        per_row = max(1, min(_PER_ROW, _PER_ROW * _CORES[0] // (width * len(problem.rows) + 1))) * pairs // _CORES[0]
         touches = np.append(np.abs(problem.weights).sum(axis=0) > 0, np.zeros((len(problem.rows), 1), np.bool_), axis=1)
         cells = block.cells[order]
         leaving, entering = (_promotions(block, slots, problem.promotion_count)[order] for slots in reply[3:])

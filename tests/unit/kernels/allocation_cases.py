@@ -7,10 +7,12 @@ from itertools import combinations, pairwise, product
 
 import numpy as np
 
-from promo_spark.kernels.allocation import Everyone, Look, PassResult, Plan, find_plan, run_block, sort_block
-from promo_spark.kernels.allocation_dual import Sample, join_blocks
+from promo_spark.kernels.allocation import Plan, find_plan, sort_block
+from promo_spark.kernels.allocation_greedy import NONE
+from promo_spark.kernels.allocation_pass import Everyone, Look, PassResult, run_block
 from promo_spark.kernels.allocation_problem import AllocationProblem, CouplingRow, Floats, Ints
-from promo_spark.kernels.allocation_response import NONE, SAMPLING, PairBlock, chosen_sums, draw_uniform, respond
+from promo_spark.kernels.allocation_response import SAMPLING, PairBlock, chosen_sums, draw_uniform, respond
+from promo_spark.kernels.allocation_sample import Sample, join_blocks
 
 
 def make_row(
@@ -24,8 +26,10 @@ def make_row(
     low: float = -np.inf,
     high: float = np.inf,
 ) -> CouplingRow:
-    weights = [np.broadcast_to(np.asarray(weight, dtype=np.float64), (promotions,)) for weight in (cost, count, value)]
-    return CouplingRow(name, np.array(cells), *weights, low=low, high=high)
+    costs, counts, values = (
+        np.broadcast_to(np.asarray(weight, dtype=np.float64), (promotions,)) for weight in (cost, count, value)
+    )
+    return CouplingRow(name, np.array(cells), costs, counts, values, low, high)
 
 
 def draw_pairs(customers: int, promotions: int, *, seed: int, cells: int = 1, present: float = 1.0) -> PairBlock:
@@ -41,7 +45,7 @@ def draw_pairs(customers: int, promotions: int, *, seed: int, cells: int = 1, pr
 
 
 def run_in_memory(
-    block: PairBlock, problem: AllocationProblem, *, sample_share: float = 1.0, parts: int = 3, **options: float
+    block: PairBlock, problem: AllocationProblem, *, sample_share: float = 1.0, parts: int = 3
 ) -> tuple[Plan, Ints]:
     """The plan, and the slots that follow from it, shape (customer_cap, customers)."""
     edges = np.linspace(0, len(block.keys), parts + 1).astype(int)
@@ -62,7 +66,7 @@ def run_in_memory(
             answers.append(PassResult(best, np.asarray(sums), near))
         return answers
 
-    plan = find_plan(problem, sample, everyone, run_pass, **options)
+    plan = find_plan(problem, sample, everyone, run_pass)
     return plan, slots_of(block, problem, plan)
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from promo_spark.errors import AllocationInfeasible
 from promo_spark.kernels import allocation
+from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_problem import AllocationProblem, CouplingRow
-from promo_spark.kernels.allocation_response import NONE, PairBlock
+from promo_spark.kernels.allocation_response import PairBlock, chosen_sums
 from tests.unit.kernels.allocation_cases import best_by_trying, draw_pairs, make_row, run_in_memory, value_of
 
 
@@ -34,7 +35,7 @@ def every_kind_of_row(promotions: int, scale: float, *, floors: bool = True) -> 
 
 
 def assert_keeps_limits(block: PairBlock, problem: AllocationProblem, slots: np.ndarray) -> None:
-    sums = allocation.chosen_sums(block, problem, slots)
+    sums = chosen_sums(block, problem, slots)
     used = problem.usage(sums)
     size = np.maximum(np.abs(used), np.where(np.isfinite(problem.bounds.high), np.abs(problem.bounds.high), 0.0))
     assert (problem.bounds.violations(used) <= 2e-9 * np.maximum(size, 1e-9)).all()

@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promo_spark.kernels.allocation_dual import Sample, lowest_in_box, measure_scales, minimise_dual
+from promo_spark.kernels.allocation_dual import lowest_in_box, minimise_dual
+from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_problem import AllocationProblem, price_tables
 from promo_spark.kernels.allocation_relaxation import exact_prices, write_program
-from promo_spark.kernels.allocation_response import NONE, PairBlock, chosen_sums, draw_uniform, respond, rounding_error
+from promo_spark.kernels.allocation_response import PairBlock, chosen_sums, draw_uniform, respond, rounding_error
+from promo_spark.kernels.allocation_sample import Sample, measure_scales
 from tests.unit.kernels.allocation_cases import choices_of, draw_pairs, make_row
 from tests.unit.kernels.test_allocation import every_kind_of_row
 

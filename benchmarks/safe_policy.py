@@ -110,6 +110,7 @@ DIFFERENT = (
         "depths",
         lambda x: sensitive(x)[:, None] * np.array([0.5, 1.0, 1.4]) - np.array([0.5, 1.2, 2.1]),
         (0.1, 0.1, 0.1),
+        noise=2.0,
         depths=(0.1, 0.2, 0.3),
     ),
     World(

@@ -40,6 +40,13 @@ def different(spark: SparkSession) -> DataFrame:
     return experiment(spark, 2.0).persist()
 
 
+@pytest.fixture
+def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough for one step, and quick."""
+    monkeypatch.setattr("promo_spark.response.boosting._TREES", 4)
+    monkeypatch.setattr("promo_spark.response.boosting._STEP", 0.7)
+
+
 @pytest.mark.spark
 def test_it_falls_back_where_all_respond_alike(alike: DataFrame) -> None:
     told = compare_policies(
@@ -86,7 +93,7 @@ def test_wrong_costs_are_refused(alike: DataFrame) -> None:
 
 
 @pytest.mark.spark
-def test_trees_find_a_step_are_kept_and_hold_intervals(different: DataFrame, tmp_path: Path) -> None:
+def test_trees_find_a_step_are_kept_and_hold_intervals(different: DataFrame, tmp_path: Path, few_trees: None) -> None:
     model = fit_uplift(rows=different, outcomes=("margin_amount",), covariate_names=NAMES, learner="t_gbt")
     model.write().save(str(tmp_path / "model"))
     told = UpliftModel.load(str(tmp_path / "model")).transform(different.where("arm = 'mailer'")).toPandas()
@@ -99,7 +106,7 @@ def test_trees_find_a_step_are_kept_and_hold_intervals(different: DataFrame, tmp
 
 
 @pytest.mark.spark
-def test_the_learner_with_the_least_robust_loss_is_chosen(different: DataFrame) -> None:
+def test_the_learner_with_the_least_robust_loss_is_chosen(different: DataFrame, few_trees: None) -> None:
     told = choose_learner(
         rows=different, learners=("t_linear", "dr_gbt"), outcomes=("margin_amount",), covariate_names=NAMES
     )

@@ -56,7 +56,8 @@ class UpliftState:
 
         Returns:
             Uplift, low and high, shape (n_rows, n_outcomes, 3); contributions of the covariates to the first outcome's
-            uplift over the mean customer's, shape (n_rows, n_covariates), exact for linear models and 0 for trees.
+            uplift over the mean customer's, shape (n_rows, n_covariates), exact for linear
+            models; 0 for trees, which it does not explain.
         """
         if isinstance(self.uplift, LinearUplift):
             own = LinearUplift(self.uplift.coefficients[arm : arm + 1], self.uplift.covariances[arm : arm + 1])

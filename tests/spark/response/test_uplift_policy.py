@@ -103,6 +103,7 @@ def test_trees_find_a_step_are_kept_and_hold_intervals(different: DataFrame, tmp
     truth = np.where(high, 3.0, -1.0)
     held = (told["uplift_margin_amount_low"] <= truth) & (truth <= told["uplift_margin_amount_high"])
     assert held.mean() > 0.6
+    assert told["contributions"].isna().all()
 
 
 @pytest.mark.spark

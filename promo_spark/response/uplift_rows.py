@@ -104,7 +104,7 @@ def prepare_rows(
         diagnostics |= estimated
     width = rows.sparkSession.sparkContext.defaultParallelism
     laid_out = numbered.repartition(width, "customer_id").sortWithinPartitions("customer_id", "decision_id").persist()
-    sample, sample_folds = _draw(numbered, seed)
+    sample, sample_folds = _draw(laid_out, seed)
     return UpliftRows(
         frame=laid_out,
         arms=arms,
@@ -200,9 +200,9 @@ def _logged_overlap(told: list[Row]) -> dict[str, float]:
     return diagnostics
 
 
-def _draw(numbered: DataFrame, seed: int) -> tuple[Floats, np.ndarray[Any, np.dtype[np.int64]]]:
+def _draw(laid_out: DataFrame, seed: int) -> tuple[Floats, np.ndarray[Any, np.dtype[np.int64]]]:
     drawn = (
-        numbered.orderBy(F.xxhash64("customer_id", F.lit(seed + 1)), "customer_id", "decision_id")
+        laid_out.orderBy(F.xxhash64("customer_id", F.lit(seed + 1)), "customer_id", "decision_id")
         .limit(_SAMPLE_ROWS)
         .select(COVARIATES, FOLD)
         .collect()

@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test test-all lint types format bench bench-pipeline bench-topk bench-recommend \
-	bench-segments bench-imputation bench-lifetime bench-assign ui docs lock clean
+	bench-segments bench-imputation bench-lifetime bench-assign bench-uplift bench-policy ui docs lock clean
 
 VENV := $(or $(PROMO_SPARK_VENV),.venv)
 PYTHON := $(VENV)/bin/python
@@ -60,7 +60,8 @@ format: setup-dev
 	$(PYTHON) -m ruff format .
 
 ## benchmarks beside peers
-bench: bench-pipeline bench-topk bench-recommend bench-segments bench-imputation bench-lifetime
+bench: bench-pipeline bench-topk bench-recommend bench-segments bench-imputation bench-lifetime bench-uplift \
+	bench-policy
 
 ## time and memory of the pipeline
 bench-pipeline: setup-dev
@@ -89,6 +90,15 @@ bench-lifetime: setup-dev $(PEERS)/.ready
 ## budgeted assignment on Spark beside linear programming
 bench-assign: setup-dev $(PEERS)/.ready
 	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) benchmarks/assign.py $(ARGS)
+
+## uplift of a randomised promotion beside peers; DATA=FOLDER takes a real one
+bench-uplift: setup-dev $(PEERS)/.ready
+	@$(ENVIRONMENT); ensure_java; ensure_delta_jars; ensure_local_address; \
+	  exec ./spark-submit.sh benchmarks/uplift.py $(if $(DATA),--data $(DATA)) $(ARGS)
+
+## how often the safe policy falls back and personalises, and its share of the oracle's gain
+bench-policy: setup-dev
+	@exec $(PYTHON) benchmarks/safe_policy.py $(ARGS)
 
 # Peers have an environment of their own: what they need must not move the project's packages.
 $(PEERS)/.ready: benchmarks/requirements.txt | setup-dev

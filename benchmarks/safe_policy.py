@@ -28,21 +28,21 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.processes import machine  # noqa: E402  (the path comes first)
-from promo_spark.kernels.doubly_robust import normal_quantile  # noqa: E402
-from promo_spark.kernels.effect_models import LinearUplift, group_arms  # noqa: E402
-from promo_spark.kernels.gram_regression import Grams, Standardiser, fit_standardiser, gather_grams  # noqa: E402
-from promo_spark.kernels.linear_learners import (  # noqa: E402
+from benchmarks.processes import machine
+from promo_spark.kernels.doubly_robust import normal_quantile
+from promo_spark.kernels.effect_models import LinearUplift, group_arms
+from promo_spark.kernels.gram_regression import Grams, Standardiser, fit_standardiser, gather_grams
+from promo_spark.kernels.linear_learners import (
     Evidence,
     arm_weights,
     fit_linear,
     gather_evidence,
     prepare_nuisances,
 )
-from promo_spark.kernels.policy_rules import PolicyRule, judge_rules, make_rules  # noqa: E402
-from promo_spark.kernels.policy_value import budget_price, choose_arms  # noqa: E402
-from promo_spark.kernels.safe_policy import PolicyComparison, compare_values  # noqa: E402
-from promo_spark.kernels.uplift_folds import Block  # noqa: E402
+from promo_spark.kernels.policy_rules import PolicyRule, judge_rules, make_rules
+from promo_spark.kernels.policy_value import budget_price, choose_arms
+from promo_spark.kernels.safe_policy import PolicyComparison, compare_values
+from promo_spark.kernels.uplift_folds import Block
 
 FOLDS, RIDGE, LEVEL, ALPHA, COVARIATES = 3, 1.0, 0.9, 0.025, 8
 Truth = Callable[[np.ndarray], np.ndarray]
@@ -110,6 +110,7 @@ DIFFERENT = (
         "depths",
         lambda x: sensitive(x)[:, None] * np.array([0.5, 1.0, 1.4]) - np.array([0.5, 1.2, 2.1]),
         (0.1, 0.1, 0.1),
+        noise=2.0,
         depths=(0.1, 0.2, 0.3),
     ),
     World(
@@ -220,7 +221,10 @@ def run_different(replications: int, sizes: tuple[int, ...]) -> dict[str, object
             own = found.get(world.name, [])
             print(f"{world.name:<24}{customers:>8}{np.mean(leads):>8.1f}  personalised so far {sum(own)} of {len(own)}")
     rates = {name: float(np.mean(told)) for name, told in found.items()}
-    return {"personalise_rate": float(np.mean(sum(found.values(), []))), "personalise_rates": rates}
+    return {
+        "personalise_rate": float(np.mean([one for told in found.values() for one in told])),
+        "personalise_rates": rates,
+    }
 
 
 def run_oracle(replications: int, customers: int) -> dict[str, object]:

@@ -15,21 +15,43 @@ Ints = NDArray[np.int64]
 Sums = TypeVar("Sums", bound=tuple[NDArray[np.float64], ...])
 
 _FEW_VALUES = 10
+_CONSTANT = 1e-12
 _JITTER = 1e-9  # of the count: keeps collinear covariates solvable
 
 
 class Standardiser(NamedTuple):
-    """Limits, centre and scale of each covariate, shape (n_covariates,) each."""
+    """Limits, centre and scale of each covariate, and where it may bend.
+
+    Attributes:
+        lows: Shape (n_covariates,).
+        highs: Shape (n_covariates,).
+        means: Shape (n_covariates,).
+        scales: Shape (n_covariates,).
+        bends: Covariates whose line may bend at their median, as floats, shape (n_bends,).
+        knots: The medians, standardised, shape (n_bends,).
+        middles: Means of what lies beyond the knots, shape (n_bends,).
+    """
 
     lows: Floats
     highs: Floats
     means: Floats
     scales: Floats
+    bends: Floats
+    knots: Floats
+    middles: Floats
+
+    @property
+    def owners(self) -> Ints:
+        """The covariate that each column of the design but the first belongs to, shape (q - 1,)."""
+        return np.concatenate([np.arange(len(self.means)), self.bends.astype(np.int64)])
 
     def design(self, covariates: Floats) -> Floats:
-        """A leading 1 and the winsorised, standardised covariates, shape (n_rows, 1 + n_covariates)."""
-        design = np.ones((len(covariates), 1 + len(self.means)))
-        design[:, 1:] = (np.clip(covariates, self.lows, self.highs) - self.means) / self.scales
+        """A leading 1, the winsorised, standardised covariates and what lies beyond knots, shape (n_rows, q)."""
+        count = len(self.means)
+        design = np.ones((len(covariates), 1 + count + len(self.bends)))
+        design[:, 1 : 1 + count] = (np.clip(covariates, self.lows, self.highs) - self.means) / self.scales
+        beyond = design[:, 1 + self.bends.astype(np.int64)] - self.knots
+        design[:, 1 + count :] = np.maximum(beyond, 0.0) - self.middles
         return design
 
 
@@ -51,11 +73,11 @@ class Grams(NamedTuple):
 
 
 def fit_standardiser(sample: Floats, tail: float = 0.005) -> Standardiser:
-    """Learn limits, centre and scale from a sample of rows.
+    """Learn limits, centre, scale and knots from a sample of rows.
 
     Args:
         sample: Shape (n_rows, n_covariates), finite, at least one row.
-        tail: Share cut off on either side of a covariate that takes more than ten values.
+        tail: Share cut off on either side of a covariate that takes more than ten values; such a one may bend.
 
     Returns:
         A covariate that does not vary becomes 0 throughout.
@@ -64,12 +86,17 @@ def fit_standardiser(sample: Floats, tail: float = 0.005) -> Standardiser:
     [[1.0, 1.0, 0.0]]
     """
     lows, highs = np.quantile(sample, [tail, 1 - tail], axis=0)
-    for place, column in enumerate(sample.T):
-        if len(np.unique(column)) <= _FEW_VALUES:  # winsorising would wipe out a rare yes
-            lows[place], highs[place] = column.min(), column.max()
+    many = np.array([len(np.unique(column)) > _FEW_VALUES for column in sample.T], dtype=bool)
+    # Winsorising would wipe out a rare yes.
+    lows, highs = np.where(many, lows, sample.min(axis=0)), np.where(many, highs, sample.max(axis=0))
     cut = np.clip(sample, lows, highs)
     scales = cut.std(axis=0)
-    return Standardiser(lows, highs, cut.mean(axis=0), np.where(scales > 1e-12 * (1 + np.abs(cut).max(0)), scales, 1.0))
+    scales = np.where(scales > _CONSTANT * (1 + np.abs(cut).max(axis=0)), scales, 1.0)
+    scaled = (cut - cut.mean(axis=0)) / scales
+    medians = np.median(scaled, axis=0)
+    bends = np.flatnonzero(many & (medians < scaled.max(axis=0)))
+    middles = np.maximum(scaled[:, bends] - medians[bends], 0.0).mean(axis=0)
+    return Standardiser(lows, highs, cut.mean(axis=0), scales, bends.astype(np.float64), medians[bends], middles)
 
 
 def gather_grams(design: Floats, outcomes: Floats, groups: Ints, n_groups: int) -> Grams:

@@ -44,7 +44,7 @@ class PolicyComparison:
         gain: The personalised policy's value over the best simple policy.
         gain_se: Its cluster-robust standard error.
         p_value: One-sided, of no gain.
-        constant_p_value: One-sided, of the constant arm adding nothing.
+        constant_p_value: One-sided, of the constant arm adding nothing, times the arms it was picked from.
         verdict: What to do.
         words: The same in words.
     """
@@ -85,7 +85,8 @@ def compare_values(
     rival = values.value(best, shares[best]) if constants[best].value > 0 else 0 * values.value(best)
     gain, gain_se = values.mean(values.value(None) - rival)
     p_value = _one_sided(gain, gain_se)
-    constant_p = _one_sided(constants[best].value, constants[best].standard_error)
+    # The best of several is best by luck too: Bonferroni.
+    constant_p = min(1.0, len(treated) * _one_sided(constants[best].value, constants[best].standard_error))
     verdict: Verdict = "personalised" if p_value < alpha else "constant" if constant_p < alpha else "none"
     rival_name = treated[best] if constants[best].value > 0 else "no promotion"
     return PolicyComparison(

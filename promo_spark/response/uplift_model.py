@@ -36,7 +36,8 @@ class UpliftModel(Model, DefaultParamsReadable["UpliftModel"], DefaultParamsWrit
 
     ``transform`` takes rows with arm and covariates (an array of doubles), and adds for every outcome o the columns
     uplift_o, uplift_o_low and uplift_o_high, and ``contributions``: for the first outcome, how far each covariate moves
-    the uplift away from that of the mean customer. The control adds 0; of an arm that was not learnt all are NULL.
+    the uplift away from that of the mean customer; NULL for trees. The control adds 0; all are NULL for an arm that
+    was not learnt.
     """
 
     state = Param(Params._dummy(), "state", "all that was fitted, as text", TypeConverters.toString)
@@ -160,9 +161,10 @@ def _scorer(state: UpliftState, names: list[str]) -> Callable[[pa.Array, pa.Arra
                     figures[rows], parts[rows] = state.score(design[rows], place)
         flat = figures.reshape(len(arms), len(names))
         known = ~np.isnan(flat[:, 0])
+        explained = known & isinstance(state.uplift, LinearUplift)
         columns: list[Any] = [pa.array(flat[:, place], mask=~known) for place in range(len(names))]
         return pa.StructArray.from_arrays(
-            [*columns, _maps(state.covariate_names, parts, known)], [*names, CONTRIBUTIONS]
+            [*columns, _maps(state.covariate_names, parts, explained)], [*names, CONTRIBUTIONS]
         )
 
     return score

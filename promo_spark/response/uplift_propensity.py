@@ -16,7 +16,7 @@ _ITERATIONS = 50
 
 def estimate_propensities(
     numbered: DataFrame, *, folds: int, floor: float, n_arms: int
-) -> tuple[DataFrame, dict[str, float]]:
+) -> tuple[DataFrame, dict[str, float], tuple[DataFrame, ...]]:
     """Fill propensities that were not logged, and leave out the rows that no other arm compares with.
 
     Each fold's come from a multinomial logistic regression on the covariates of the other folds.
@@ -28,7 +28,7 @@ def estimate_propensities(
         n_arms: Number of arms, the control among them.
 
     Returns:
-        The rows that are kept, every propensity filled, and how well the arms overlap.
+        The rows that are kept, every propensity filled; how well the arms overlap; what to unpersist in the end.
     """
     known = numbered.where(F.col("propensity").isNotNull())
     unknown = numbered.where(F.col("propensity").isNull()).withColumn("_vector", array_to_vector(F.col("covariates")))
@@ -51,7 +51,7 @@ def estimate_propensities(
     judged = estimated.withColumn("propensity", F.col("_chances")[F.col("arm_index")]).withColumn("_kept", enough)
     judged = judged.drop("_chances", "_vector").persist()
     kept = judged.where("_kept").drop("_kept")
-    return known.unionByName(kept), _overlap(judged)
+    return known.unionByName(kept), _overlap(judged), (unknown, judged)
 
 
 def _fill(unknown: DataFrame, fold: int, n_arms: int) -> DataFrame:

@@ -38,7 +38,8 @@ class UpliftRows:
         sample_folds: Their folds, shape (n_sampled,).
         folds: Number of folds.
         learnt_from: ``randomised`` where every propensity was logged, else ``observational``.
-        diagnostics: Rows, customers and overlap.
+        diagnostics: Rows and overlap.
+        held: Other frames that are persisted.
     """
 
     frame: DataFrame
@@ -51,10 +52,12 @@ class UpliftRows:
     folds: int
     learnt_from: str
     diagnostics: dict[str, float] = field(default_factory=dict)
+    held: tuple[DataFrame, ...] = ()
 
     def release(self) -> None:
-        """Let go of the persisted frame."""
-        self.frame.unpersist()
+        """Let go of what is persisted."""
+        for frame in (self.frame, *self.held):
+            frame.unpersist()
 
 
 def prepare_rows(
@@ -99,12 +102,15 @@ def prepare_rows(
     )
     unknown = sum(row["unknown_propensities"] for row in told)
     diagnostics = _logged_overlap(told)
+    held: tuple[DataFrame, ...] = ()
     if unknown:
-        numbered, estimated = estimate_propensities(numbered, folds=n_folds, floor=propensity_floor, n_arms=len(arms))
+        numbered, estimated, held = estimate_propensities(
+            numbered, folds=n_folds, floor=propensity_floor, n_arms=len(arms)
+        )
         diagnostics |= estimated
     width = rows.sparkSession.sparkContext.defaultParallelism
     laid_out = numbered.repartition(width, "customer_id").sortWithinPartitions("customer_id", "decision_id").persist()
-    sample, sample_folds = _draw(numbered, seed)
+    sample, sample_folds = _draw(laid_out, seed)
     return UpliftRows(
         frame=laid_out,
         arms=arms,
@@ -116,6 +122,7 @@ def prepare_rows(
         folds=n_folds,
         learnt_from="observational" if unknown else "randomised",
         diagnostics=diagnostics,
+        held=held,
     )
 
 
@@ -200,9 +207,9 @@ def _logged_overlap(told: list[Row]) -> dict[str, float]:
     return diagnostics
 
 
-def _draw(numbered: DataFrame, seed: int) -> tuple[Floats, np.ndarray[Any, np.dtype[np.int64]]]:
+def _draw(laid_out: DataFrame, seed: int) -> tuple[Floats, np.ndarray[Any, np.dtype[np.int64]]]:
     drawn = (
-        numbered.orderBy(F.xxhash64("customer_id", F.lit(seed + 1)), "customer_id", "decision_id")
+        laid_out.orderBy(F.xxhash64("customer_id", F.lit(seed + 1)), "customer_id", "decision_id")
         .limit(_SAMPLE_ROWS)
         .select(COVARIATES, FOLD)
         .collect()

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from promo_spark.response.uplift_model import UpliftModel, fit_uplift
+from promo_spark.response.uplift_segments import estimate_segment_uplift
 
 NAMES = ("spend", "visits", "constant")
 TRUTH = {"mild": (1.0, 1.0), "deep": (2.0, -1.5)}
@@ -104,6 +105,28 @@ class TestModel:
 
     def test_the_layout_of_the_rows_changes_nothing(self, model: UpliftModel, rows: DataFrame) -> None:
         other = fit(rows.repartition(7).orderBy(F.rand(3)))
-        np.testing.assert_allclose(
-            other.fitted().uplift.uplift(np.eye(4)), model.fitted().uplift.uplift(np.eye(4)), rtol=1e-9, atol=1e-12
-        )
+        one, two = (each.fitted() for each in (model, other))
+        corners = np.eye(len(one.mean_design))
+        np.testing.assert_allclose(two.uplift.uplift(corners), one.uplift.uplift(corners), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.spark
+def test_segments_have_their_own_mean_uplift_and_error(spark: SparkSession, rows: DataFrame) -> None:
+    members = rows.groupBy("customer_id").agg(F.when(F.max("spend") > 0, "rich").otherwise("poor").alias("segment_id"))
+    told = estimate_segment_uplift(
+        rows=rows, members=members, segment="segment_id", outcomes=("margin_amount",), covariate_names=NAMES
+    )
+    assert [(one.segment, one.arm) for one in told] == [
+        (segment, arm) for segment in ("poor", "rich") for arm in ("deep", "mild")
+    ]
+    plain = draw()
+    is_rich = plain["spend"] > 0
+    for one in told:
+        own = plain[is_rich == (one.segment == "rich")]
+        level, slope = TRUTH[one.arm]
+        truth = (level + slope * own["spend"]).mean()
+        assert one.customers == own["customer_id"].nunique()
+        assert abs(one.uplift - truth) < 3 * one.standard_error
+        # Arms of a third each: noise of about 1 beyond the model and 1 shared within customers.
+        assert one.standard_error == pytest.approx(np.sqrt(2 * 3 * 2 / len(own)), rel=0.35)
+        assert one.low < one.uplift < one.high

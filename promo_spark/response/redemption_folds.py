@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -121,7 +122,7 @@ def _splits(packed: DataFrame, folds: int) -> list[_Split]:
     when = F.col("decided_date")
     forward = [
         _Split(when < F.lit(start), (when >= F.lit(start)) & (when < F.lit(end)) if end else when >= F.lit(start))
-        for start, end in zip(starts[1:], [*starts[2:], None], strict=True)
+        for start, end in zip_longest(starts[1:], starts[2:])
     ]
     customer_fold = F.pmod(F.xxhash64("customer_id"), F.lit(folds))
     crossed = [_Split(customer_fold != fold, customer_fold == fold) for fold in range(folds)]

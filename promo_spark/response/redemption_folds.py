@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from itertools import zip_longest
 
 import numpy as np
@@ -70,7 +71,8 @@ def judge_models(
         return (), {}
     table = np.concatenate(tables)
     happened = table[:, -1]
-    curves, judged = {}, []
+    curves: dict[str, tuple[Floats, Floats, float]] = {}
+    judged = []
     for name in names:
         belief = table[:, [needed.index(part) for part in parts_of(name)]].mean(axis=1)
         curves[name] = calibrate(belief, happened)
@@ -114,7 +116,8 @@ class _Split:
 def _splits(packed: DataFrame, folds: int) -> list[_Split]:
     """Folds that follow each other in time; where too few redeemed before each, folds of customers."""
     days = packed.groupBy("decided_date").agg(F.count("*").alias("rows")).orderBy("decided_date").collect()
-    total, before, firsts = sum(day["rows"] for day in days), 0, {}
+    total, before = sum(day["rows"] for day in days), 0
+    firsts: dict[int, date] = {}
     for day in days:
         firsts.setdefault(before * folds // total, day["decided_date"])
         before += day["rows"]

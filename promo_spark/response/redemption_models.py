@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,7 +22,6 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from promo_spark.contracts.decision_settings import RedemptionModel
 from promo_spark.errors import SettingsError
 
 REDEEMED, FEATURES, BELIEF, PROBABILITY = "is_redeemed", "features", "belief", "redemption_prob"
@@ -47,7 +47,7 @@ _BOOSTED: dict[str, Any] = {
 _XGBOOST: dict[str, Any] = {"n_estimators": 100, "max_depth": 3, "learning_rate": 0.05, "min_child_weight": 5}
 
 
-def parts_of(name: RedemptionModel) -> tuple[str, ...]:
+def parts_of(name: str) -> tuple[str, ...]:
     """The classifiers whose log-odds a model takes the mean of."""
     return _BLEND if name == "blend" else (name,)
 
@@ -89,7 +89,7 @@ def _xgboost(seed: int, told: dict[str, Any]) -> Estimator[Model]:
             "uplift.redemption_models asks for xgboost, which is not installed: run pip install xgboost-cpu, or "
             "choose among logistic, tree, forest, gbt and blend."
         )
-    from xgboost.spark import SparkXGBClassifier  # noqa: PLC0415  (an optional package)
+    boosted = import_module("xgboost.spark").SparkXGBClassifier  # an optional package
 
     columns = {
         "features_col": told["featuresCol"],
@@ -98,7 +98,7 @@ def _xgboost(seed: int, told: dict[str, Any]) -> Estimator[Model]:
         "raw_prediction_col": told["rawPredictionCol"],
         "probability_col": told["probabilityCol"],
     }
-    found: Estimator[Model] = SparkXGBClassifier(num_workers=1, random_state=seed, **_XGBOOST, **columns)
+    found: Estimator[Model] = boosted(num_workers=1, random_state=seed, **_XGBOOST, **columns)
     return found
 
 
@@ -132,7 +132,8 @@ class BlendedBelief(Transformer, HasOutputCol, DefaultParamsReadable["BlendedBel
         self._set(outputCol=BELIEF, parts=list(parts))
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
-        return dataset.withColumn(self.getOutputCol(), belief_of(self.getOrDefault(self.parts)))
+        parts: list[str] = self.getOrDefault(self.parts)
+        return dataset.withColumn(self.getOutputCol(), belief_of(parts))
 
 
 class RedemptionProbability(
@@ -158,10 +159,10 @@ class RedemptionProbability(
         return dataset.withColumn(self.getOutputCol(), 1 / (1 + F.exp(-logit)))
 
 
-def belief_of(parts: Sequence[str]) -> Expression:
+def belief_of(parts: Iterable[str]) -> Expression:
     """Mean log-odds that fitted classifiers give."""
-    total = F.lit(0.0)
-    for part in parts:
+    named, total = tuple(parts), F.lit(0.0)
+    for part in named:
         share = F.least(F.greatest(vector_to_array(F.col(probability_of(part)))[1], F.lit(_SURE)), F.lit(1 - _SURE))
         total = total + F.log(share / (1 - share))
-    return total / len(parts)
+    return total / len(named)

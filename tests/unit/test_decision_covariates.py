@@ -164,18 +164,24 @@ def test_the_day_of_the_decision_and_later_change_nothing(block: Block) -> None:
     past = purchases.days < at
     covered = np.repeat(past, purchases.cover_counts)
     cut = Purchases(
-        *(getattr(purchases, n)[past] for n in ("owners", "days", "products", "amounts", "cover_counts")),
-        purchases.covers[covered],
-        purchases.related_counts[past],
-        purchases.related[np.repeat(past, purchases.related_counts)],
+        owners=purchases.owners[past],
+        days=purchases.days[past],
+        products=purchases.products[past],
+        amounts=purchases.amounts[past],
+        cover_counts=purchases.cover_counts[past],
+        covers=purchases.covers[covered],
+        related_counts=purchases.related_counts[past],
+        related=purchases.related[np.repeat(past, purchases.related_counts)],
     )
-    cut_events = [
+    cut_given, cut_redeemed = (
         PromotionEvents(*(getattr(e, n)[e.days < at] for n in ("owners", "days", "promotions", "arms")))
         for e in (given, redeemed)
-    ]
+    )
     assert only.any()
     assert not past.all()
-    assert np.array_equal(measured((asked, purchases, given, redeemed)), measured((asked, cut, *cut_events)))
+    assert np.array_equal(
+        measured((asked, purchases, given, redeemed)), measured((asked, cut, cut_given, cut_redeemed))
+    )
 
 
 def test_a_customer_is_measured_alike_in_any_block(block: Block) -> None:
@@ -185,7 +191,7 @@ def test_a_customer_is_measured_alike_in_any_block(block: Block) -> None:
         alone = replace(
             block[0], **{n: getattr(block[0], n)[rows] for n in ("owners", "days", "promotions", "arms", "facts")}
         )
-        assert np.array_equal(measured((alone, *block[1:])), table[rows])
+        assert np.array_equal(measured((alone, block[1], block[2], block[3])), table[rows])
 
 
 def test_a_customer_without_a_history_is_new_and_all_zero_but_for_the_prior(block: Block) -> None:

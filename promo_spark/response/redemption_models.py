@@ -23,11 +23,17 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from promo_spark.errors import SettingsError
+from promo_spark.kernels.decision_covariates import DECISION_COVARIATES
 
 REDEEMED, FEATURES, BELIEF, PROBABILITY = "is_redeemed", "features", "belief", "redemption_prob"
 _BLEND = ("logistic", "gbt")
 _SURE = 1e-4
-_RIDGE = 0.05
+_RIDGE = 0.1
+_ROOTS = tuple(
+    place
+    for place, name in enumerate(DECISION_COVARIATES)
+    if name.endswith("_root") and not name.endswith("_trend_root")  # a trend has a sign
+)
 _TREE: dict[str, Any] = {"maxDepth": 4, "minInstancesPerNode": 40}
 _FOREST: dict[str, Any] = {
     "numTrees": 100,
@@ -37,8 +43,8 @@ _FOREST: dict[str, Any] = {
     "featureSubsetStrategy": "0.2",
 }
 _BOOSTED: dict[str, Any] = {
-    "maxIter": 30,
-    "maxDepth": 3,
+    "maxIter": 40,
+    "maxDepth": 2,
     "stepSize": 0.1,
     "minInstancesPerNode": 30,
     "subsamplingRate": 0.7,
@@ -108,7 +114,11 @@ def probability_of(name: str) -> str:
 
 
 class DecisionVector(Transformer, HasOutputCol, DefaultParamsReadable["DecisionVector"], DefaultParamsWritable):
-    """From covariates and an arm to the vector that models take; an arm that is not listed has no indicator."""
+    """From covariates and an arm to the vector that models take; an arm that is not listed has no indicator.
+
+    Square roots of counts and amounts become logarithms: what a further coupon or currency unit says of redemption
+    falls off that fast.
+    """
 
     arms = Param(Params._dummy(), "arms", "arms with an indicator of their own", TypeConverters.toListString)
 
@@ -118,8 +128,13 @@ class DecisionVector(Transformer, HasOutputCol, DefaultParamsReadable["DecisionV
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         named = [(F.col("arm") == arm).cast("double") for arm in self.getOrDefault(self.arms)]
-        values = F.concat("covariates", F.array(*named)) if named else F.col("covariates")
+        logs = F.transform("covariates", _logged)
+        values = F.concat(logs, F.array(*named)) if named else logs
         return dataset.withColumn(self.getOutputCol(), array_to_vector(values))
+
+
+def _logged(value: Expression, place: Expression) -> Expression:
+    return F.when(place.isin(*_ROOTS), F.log1p(value * value)).otherwise(value)
 
 
 class BlendedBelief(Transformer, HasOutputCol, DefaultParamsReadable["BlendedBelief"], DefaultParamsWritable):

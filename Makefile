@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test test-all lint types format bench bench-pipeline bench-topk bench-recommend \
-	bench-segments bench-imputation bench-lifetime ui docs lock clean
+	bench-segments bench-imputation bench-lifetime bench-response ui docs lock clean
 
 VENV := $(or $(PROMO_SPARK_VENV),.venv)
 PYTHON := $(VENV)/bin/python
@@ -60,7 +60,7 @@ format: setup-dev
 	$(PYTHON) -m ruff format .
 
 ## benchmarks beside peers
-bench: bench-pipeline bench-topk bench-recommend bench-segments bench-imputation bench-lifetime
+bench: bench-pipeline bench-topk bench-recommend bench-segments bench-imputation bench-lifetime bench-response
 
 ## time and memory of the pipeline
 bench-pipeline: setup-dev
@@ -85,6 +85,10 @@ bench-imputation: setup-dev
 ## how often customers buy and when they leave: fits beside a peer's
 bench-lifetime: setup-dev $(PEERS)/.ready
 	@exec $(PYTHON) benchmarks/lifetime_value.py $(ARGS)
+
+## who redeems a campaign's coupons, beside peers
+bench-response: setup-dev $(PEERS)/.ready
+	@exec ./spark-submit.sh benchmarks/response.py $(ARGS)
 
 # Peers have an environment of their own: what they need must not move the project's packages.
 $(PEERS)/.ready: benchmarks/requirements.txt | setup-dev

@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test test-all lint types format bench bench-pipeline bench-topk bench-recommend \
-	bench-segments bench-imputation bench-lifetime bench-assign bench-uplift bench-policy ui docs lock clean
+	bench-segments bench-imputation bench-lifetime bench-response bench-assign bench-uplift bench-policy ui docs lock clean
 
 VENV := $(or $(PROMO_SPARK_VENV),.venv)
 PYTHON := $(VENV)/bin/python
@@ -60,8 +60,8 @@ format: setup-dev
 	$(PYTHON) -m ruff format .
 
 ## benchmarks beside peers
-bench: bench-pipeline bench-topk bench-recommend bench-segments bench-imputation bench-lifetime bench-uplift \
-	bench-policy
+bench: bench-pipeline bench-topk bench-recommend bench-segments bench-imputation bench-lifetime bench-response \
+	bench-uplift bench-policy bench-assign
 
 ## time and memory of the pipeline
 bench-pipeline: setup-dev
@@ -99,6 +99,10 @@ bench-uplift: setup-dev $(PEERS)/.ready
 ## how often the safe policy falls back and personalises, and its share of the oracle's gain
 bench-policy: setup-dev
 	@exec $(PYTHON) benchmarks/safe_policy.py $(ARGS)
+
+## who redeems a campaign's coupons, beside peers
+bench-response: setup-dev $(PEERS)/.ready
+	@exec ./spark-submit.sh benchmarks/response.py $(ARGS)
 
 # Peers have an environment of their own: what they need must not move the project's packages.
 $(PEERS)/.ready: benchmarks/requirements.txt | setup-dev

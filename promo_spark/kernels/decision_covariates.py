@@ -15,10 +15,12 @@ Floats = npt.NDArray[np.float64]
 
 UNITS = 10_000
 """Amounts come as whole numbers of this many parts of a currency unit: their sums are exact."""
-QUARTER, YEAR = 91, 364
+MONTH, QUARTER, YEAR = 28, 91, 364
 _LONG_AGO = 728
 # A customer's own rate of redemption counts beside this many promotions at the rate of all.
 _PRIOR_PROMOTIONS = 3.0
+# Odds of a coupon on a visit, as if so many visits with and without one had been seen before.
+_PRIOR_COUPON_VISITS, _PRIOR_PLAIN_VISITS = 0.3, 5.7
 _FIRST_DAY = -(2**30)
 
 PROMOTION_FACTS = ("duration_log", "covered_products_log", "coupons_log", "arm_redemption_rate")
@@ -34,13 +36,18 @@ _COVERED = (
     "covered_visit_rate",
     "covered_products_bought_log",
     "covered_discount_rate",
+    "covered_coupon_visits_364d_root",
+    "covered_coupon_recency_log",
+    "related_coupons_364d_root",
 )
 _SAVING = (
+    "coupon_visits_28d_root",
     "coupon_visits_91d_root",
     "coupon_visits_364d_root",
     "coupon_amount_364d_root",
     "coupon_recency_log",
     "coupon_visit_rate",
+    "coupon_visit_odds_log",
     "discount_91d_rate",
     "discount_364d_rate",
     "products_bought_log",
@@ -71,6 +78,9 @@ class Purchases:
         amounts: Spend, retailer-paid discount, coupon discount and margin in ``1 / UNITS``, shape (purchases, 4).
         cover_counts: Promotions that cover the product, shape (purchases,).
         covers: Their numbers one after the other, shape (sum of cover_counts,).
+        related_counts: Promotions that cover anything of the product's category, shape (purchases,); 0 where no coupon
+            was used, since nothing else is measured of them.
+        related: Their numbers one after the other, shape (sum of related_counts,).
     """
 
     owners: Ints
@@ -79,6 +89,8 @@ class Purchases:
     amounts: Ints
     cover_counts: Ints
     covers: Ints
+    related_counts: Ints
+    related: Ints
 
 
 @dataclass(frozen=True)
@@ -132,7 +144,8 @@ def measure_decisions(
     >>> one = np.array([0])
     >>> decision = Decisions(one, np.array([10]), np.array([7]), one, np.zeros((1, len(PROMOTION_FACTS))))
     >>> amounts = np.array([[4, 0, 0, 1], [5, 0, 0, 1]]) * UNITS
-    >>> bought = Purchases(np.array([0, 0]), np.array([8, 10]), np.array([1, 1]), amounts, np.array([1, 0]), one + 7)
+    >>> bought = Purchases(np.array([0, 0]), np.array([8, 10]), np.array([1, 1]), amounts, np.array([1, 0]), one + 7,
+    ...     np.array([0, 0]), one[:0])
     >>> nothing = PromotionEvents(*[one[:0]] * 4)
     >>> table = measure_decisions(decision, purchases=bought, given=nothing, redeemed=nothing, count=1)
     >>> float(table[0, DECISION_COVARIATES.index("covered_spend_91d_root")])
@@ -175,10 +188,14 @@ def _shopping(decisions: Decisions, purchases: Purchases) -> list[Floats]:
         _rate(covered.visits[YEAR], whole.visits[YEAR]),
         np.log1p(covered.products),
         _rate(covered.discount[YEAR], covered.spend[YEAR] + covered.discount[YEAR]),
-        *(np.sqrt(whole.coupon_visits[window]) for window in (QUARTER, YEAR)),
+        np.sqrt(covered.coupon_visits[YEAR]),
+        covered.coupon_recency,
+        np.sqrt(_related_coupons(decisions, purchases)),
+        *(np.sqrt(whole.coupon_visits[window]) for window in (MONTH, QUARTER, YEAR)),
         _root(whole.coupon),
         whole.coupon_recency,
         _rate(whole.coupon_visits[YEAR], whole.visits[YEAR]),
+        _coupon_odds(whole.coupon_visits[YEAR], whole.visits[YEAR]),
         *(_rate(whole.discount[window], whole.spend[window] + whole.discount[window]) for window in (QUARTER, YEAR)),
         np.log1p(whole.products),
     ]
@@ -199,7 +216,7 @@ class _Basket:
             ]
         )
         events = DatedEvents(groups, days, np.column_stack([amounts[:, :3], firsts]))
-        sums = {window: events.sums(wanted, first=cut - window, end=cut) for window in (QUARTER, YEAR)}
+        sums = {window: events.sums(wanted, first=cut - window, end=cut) for window in (MONTH, QUARTER, YEAR)}
         self.spend = {window: values[:, 0] for window, values in sums.items()}
         self.discount = {window: values[:, 1] for window, values in sums.items()}
         self.visits = {window: values[:, 3] for window, values in sums.items()}
@@ -221,7 +238,7 @@ def _promotions(decisions: Decisions, given: PromotionEvents, redeemed: Promotio
         values = np.column_stack([marks, np.ones(len(marks))]).astype(np.int64)
         arm_groups, wanted = match_groups(events.owners, decisions.owners, (events.arms, decisions.arms))
         overall, of_arm = DatedEvents(events.owners, events.days, values), DatedEvents(arm_groups, events.days, values)
-        recent = overall.sums(decisions.owners, first=decisions.days - 28, end=decisions.days)
+        recent = overall.sums(decisions.owners, first=decisions.days - MONTH, end=decisions.days)
         ever = overall.sums(decisions.owners, first=start, end=decisions.days)
         arm = of_arm.sums(wanted, first=start, end=decisions.days)
         counts.append((ever, recent, arm, overall.last_days(decisions.owners, end=decisions.days)))
@@ -238,6 +255,20 @@ def _promotions(decisions: Decisions, given: PromotionEvents, redeemed: Promotio
         _shrunk(used_arm[:, 0], told_arm[:, 0], prior),
         (told_arm[:, 0] > 0).astype(np.float64),
     ]
+
+
+def _related_coupons(decisions: Decisions, purchases: Purchases) -> Ints:
+    """Purchases with a coupon, over a year, in categories of which the promotion covers anything."""
+    place = np.repeat(np.arange(len(purchases.owners)), purchases.related_counts)
+    groups, wanted = match_groups(purchases.owners[place], decisions.owners, (purchases.related, decisions.promotions))
+    used = (purchases.amounts[place, 2:3] > 0).astype(np.int64)
+    events = DatedEvents(groups, purchases.days[place], used)
+    return events.sums(wanted, first=decisions.days - YEAR, end=decisions.days)[:, 0]
+
+
+def _coupon_odds(with_coupon: Ints, visits: Ints) -> Floats:
+    odds: Floats = np.log((with_coupon + _PRIOR_COUPON_VISITS) / (visits - with_coupon + _PRIOR_PLAIN_VISITS))
+    return odds
 
 
 def _shrunk(happened: Ints, tried: Ints, prior: Floats) -> Floats:

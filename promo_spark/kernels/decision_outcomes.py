@@ -36,7 +36,8 @@ def measure_outcomes(
     >>> one = np.array([0])
     >>> decision = Decisions(one, one + 10, one, one, np.zeros((1, 4)))
     >>> amounts = np.array([[4, 0, 0, 1], [5, 0, 0, 1]]) * UNITS
-    >>> bought = Purchases(np.array([0, 0]), np.array([10, 15]), np.array([1, 1]), amounts, np.array([0, 0]), one[:0])
+    >>> bought = Purchases(np.array([0, 0]), np.array([10, 15]), np.array([1, 1]), amounts, np.array([0, 0]), one[:0],
+    ...     np.array([0, 0]), one[:0])
     >>> used = PromotionEvents(one, one + 15, one, one)
     >>> measure_outcomes(decision, one + 14, one + 18, purchases=bought, redeemed=used).tolist()
     [[0.0, 1.0, 9.0, 2.0, 0.0]]

@@ -32,7 +32,8 @@ def measure_pairs(*, pairs: DataFrame, purchases: DataFrame, given: DataFrame, r
             decision, and after the window and the carry-over); promotion and arm, numbers of what was decided on;
             the ``PROMOTION_FACTS``; any further columns.
         purchases: customer_id, day, product, sales, discount, coupon and margin in ``1 / UNITS``, covers (numbers of
-            the promotions that cover the product); one row per customer, day and product.
+            the promotions that cover the product), related (of those that cover anything of its category); one row per
+            customer, day and product.
         given: customer_id, day, promotion, arm of what customers were given.
         redeemed: The same of what they redeemed.
 
@@ -41,7 +42,7 @@ def measure_pairs(*, pairs: DataFrame, purchases: DataFrame, given: DataFrame, r
     """
     fields = [name for name in pairs.columns if name != "customer_id"]
     packed = pairs.groupBy("customer_id").agg(F.collect_list(F.struct(*fields)).alias(_DECISIONS))
-    bought = ("day", "product", "sales", "discount", "coupon", "margin", "covers")
+    bought = ("day", "product", "sales", "discount", "coupon", "margin", "covers", "related")
     for name, frame, columns in (
         (_PURCHASES, purchases, bought),
         (_GIVEN, given, ("day", "promotion", "arm")),
@@ -92,15 +93,19 @@ def _measured(block: pa.RecordBatch, fields: list[str]) -> pa.RecordBatch:
 def _purchases(lists: pa.ListArray) -> Purchases:
     owners, columns = _unpacked(lists)
     amounts = np.column_stack([_integers(columns[name]) for name in ("sales", "discount", "coupon", "margin")])
-    cover_counts = columns["covers"].value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     return Purchases(
         owners,
         _integers(columns["day"]),
         _integers(columns["product"]),
         amounts,
-        cover_counts,
-        _integers(columns["covers"].flatten()),
+        *_flat_lists(columns["covers"]),
+        *_flat_lists(columns["related"]),
     )
+
+
+def _flat_lists(lists: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
+    counts = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return counts, _integers(lists.flatten())
 
 
 def _events(lists: pa.ListArray) -> PromotionEvents:
@@ -117,4 +122,5 @@ def _unpacked(lists: pa.ListArray) -> tuple[np.ndarray, dict[str, pa.Array]]:
 
 
 def _integers(values: pa.Array) -> np.ndarray:
-    return values.to_numpy(zero_copy_only=False).astype(np.int64)
+    numbers: np.ndarray = values.to_numpy(zero_copy_only=False).astype(np.int64)
+    return numbers

@@ -13,6 +13,8 @@ from promo_spark.kernels.decision_covariates import PROMOTION_FACTS, UNITS
 from promo_spark.response.decision_covariates import measure_pairs
 from promo_spark.response.decision_pairs import OFFERED_ARM, arm_rates, arms_of_promotions, promotion_facts
 
+_UNKNOWN = "(unknown)"
+
 
 def describe_and_measure(
     *,
@@ -23,7 +25,7 @@ def describe_and_measure(
     promotions: DataFrame,
     promotion_products: DataFrame,
     redemptions: DataFrame,
-    margin_rates: DataFrame | None,
+    products: DataFrame,
     default_rate: float,
     arm_level: str,
     as_of_date: date,
@@ -38,7 +40,7 @@ def describe_and_measure(
         promotions: silver.promotions.
         promotion_products: silver.promotion_products.
         redemptions: silver.redemptions.
-        margin_rates: product_id, margin_rate; none where no outcome is asked for.
+        products: features.products, for categories and margin rates.
         default_rate: Margin rate of products without one.
         arm_level: Column of promotions that names the arm.
         as_of_date: Nothing from this date on is used.
@@ -74,7 +76,7 @@ def describe_and_measure(
     )
     return measure_pairs(
         pairs=numbered,
-        purchases=_purchases(lines, covers, margin_rates, default_rate),
+        purchases=_purchases(lines, _described(products, covers), default_rate),
         given=_events(given, "decided_date"),
         redeemed=_events(redeemed, "redeemed_date"),
     )
@@ -89,8 +91,21 @@ def _events(events: DataFrame, day: str) -> DataFrame:
     )
 
 
-def _purchases(lines: DataFrame, covers: DataFrame, margin_rates: DataFrame | None, default_rate: float) -> DataFrame:
-    """One row per customer, day and product: summed first, and a product once per promotion, not per coupon."""
+def _described(products: DataFrame, covers: DataFrame) -> DataFrame:
+    """Products with margin_rate, covers and related: a promotion counts once per product, not once per coupon."""
+    covering = covers.groupBy("product_id").agg(_numbers("promotion_id").alias("covers"))
+    known = products.where(F.col("category") != _UNKNOWN).select("product_id", "category")
+    categories = covers.join(known, "product_id").groupBy("category").agg(_numbers("promotion_id").alias("related"))
+    described = products.select("product_id", "category", "margin_rate").join(covering, "product_id", "full")
+    return described.join(F.broadcast(categories), "category", "left").drop("category")
+
+
+def _numbers(name: str) -> Expression:
+    return F.array_sort(F.collect_set(F.xxhash64(name)))
+
+
+def _purchases(lines: DataFrame, products: DataFrame, default_rate: float) -> DataFrame:
+    """One row per customer, day and product."""
     sound = lines.where(~F.col("is_return") & ~F.col("is_outlier")).select(
         "customer_id",
         "product_id",
@@ -101,20 +116,18 @@ def _purchases(lines: DataFrame, covers: DataFrame, margin_rates: DataFrame | No
     )
     amounts = ("sales", "discount", "coupon")
     days = sound.groupBy("customer_id", "day", "product_id").agg(*(F.sum(name).alias(name) for name in amounts))
-    covering = covers.groupBy("product_id").agg(F.array_sort(F.collect_set(F.xxhash64("promotion_id"))).alias("covers"))
-    priced = days.join(F.broadcast(covering), "product_id", "left")
-    rate = F.lit(default_rate)
-    if margin_rates is not None:
-        priced = priced.join(F.broadcast(margin_rates), "product_id", "left")
-        rate = F.coalesce("margin_rate", rate)
+    described = days.join(F.broadcast(products), "product_id", "left")
+    rate = F.coalesce("margin_rate", F.lit(default_rate))
     margin = rate * (F.col("sales") + F.col("discount")) - F.col("discount")
-    return priced.select(
+    nothing = F.array().cast("array<bigint>")
+    return described.select(
         "customer_id",
         "day",
         F.xxhash64("product_id").alias("product"),
         *amounts,
         F.round(margin).cast("bigint").alias("margin"),
-        F.coalesce("covers", F.array().cast("array<bigint>")).alias("covers"),
+        F.coalesce("covers", nothing).alias("covers"),
+        F.coalesce(F.when(F.col("coupon") > 0, F.col("related")), nothing).alias("related"),
     )
 
 

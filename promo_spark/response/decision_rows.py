@@ -60,7 +60,7 @@ def gather_decisions(
         promotions: silver.promotions.
         promotion_products: silver.promotion_products; may be empty.
         redemptions: silver.redemptions; may be empty, nothing then counts as redeemed.
-        product_features: features.products, for margin rates.
+        product_features: features.products, for categories and margin rates.
         as_of_date: Nothing from this date on is used.
         time_zone: The retailer's, in which days of decisions begin.
         settings: Windows, level of the arms, and who is a control.
@@ -72,7 +72,6 @@ def gather_decisions(
     dated = dated_assignments(assignments=assignments, time_zone=time_zone)
     lines = order_lines.where((F.col("order_date") < F.lit(as_of_date)) & F.col("customer_id").isNotNull())
     pairs = past_pairs(dated=dated, lines=lines, as_of_date=as_of_date, settings=settings)
-    rates = product_features.select("product_id", "margin_rate")
     measured = describe_and_measure(
         pairs=pairs,
         moments=offered_moments(dated=dated, as_of_date=as_of_date),
@@ -81,7 +80,7 @@ def gather_decisions(
         promotions=promotions,
         promotion_products=promotion_products,
         redemptions=redemptions,
-        margin_rates=rates,
+        products=product_features,
         default_rate=features.margin_rate,
         arm_level=settings.arm_level,
         as_of_date=as_of_date,
@@ -101,6 +100,7 @@ def gather_decisions(
     promotions=PROMOTIONS,
     promotion_products=PROMOTION_PRODUCTS,
     redemptions=REDEMPTIONS,
+    product_features=PRODUCT_FEATURES,
     customers=CUSTOMERS,
 )
 def gather_candidates(
@@ -110,6 +110,7 @@ def gather_candidates(
     promotions: DataFrame,
     promotion_products: DataFrame,
     redemptions: DataFrame,
+    product_features: DataFrame,
     customers: DataFrame,
     as_of_date: date,
     time_zone: str,
@@ -127,6 +128,7 @@ def gather_candidates(
         promotions: silver.promotions.
         promotion_products: silver.promotion_products; may be empty.
         redemptions: silver.redemptions; may be empty.
+        product_features: features.products, for categories.
         customers: silver.customers; who registered before the date is known without a purchase.
         as_of_date: Behaviour from this date on is not looked at.
         time_zone: The retailer's, in which days of decisions begin.
@@ -158,7 +160,7 @@ def gather_candidates(
         promotions=promotions,
         promotion_products=promotion_products,
         redemptions=redemptions,
-        margin_rates=None,
+        products=product_features,
         default_rate=0.0,
         arm_level=uplift.arm_level,
         as_of_date=as_of_date,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,13 +22,18 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from promo_spark.contracts.decision_settings import RedemptionModel
 from promo_spark.errors import SettingsError
+from promo_spark.kernels.decision_covariates import DECISION_COVARIATES
 
 REDEEMED, FEATURES, BELIEF, PROBABILITY = "is_redeemed", "features", "belief", "redemption_prob"
 _BLEND = ("logistic", "gbt")
 _SURE = 1e-4
-_RIDGE = 0.05
+_RIDGE = 0.1
+_ROOTS = tuple(
+    place
+    for place, name in enumerate(DECISION_COVARIATES)
+    if name.endswith("_root") and not name.endswith("_trend_root")  # a trend has a sign
+)
 _TREE: dict[str, Any] = {"maxDepth": 4, "minInstancesPerNode": 40}
 _FOREST: dict[str, Any] = {
     "numTrees": 100,
@@ -37,8 +43,8 @@ _FOREST: dict[str, Any] = {
     "featureSubsetStrategy": "0.2",
 }
 _BOOSTED: dict[str, Any] = {
-    "maxIter": 30,
-    "maxDepth": 3,
+    "maxIter": 40,
+    "maxDepth": 2,
     "stepSize": 0.1,
     "minInstancesPerNode": 30,
     "subsamplingRate": 0.7,
@@ -47,7 +53,7 @@ _BOOSTED: dict[str, Any] = {
 _XGBOOST: dict[str, Any] = {"n_estimators": 100, "max_depth": 3, "learning_rate": 0.05, "min_child_weight": 5}
 
 
-def parts_of(name: RedemptionModel) -> tuple[str, ...]:
+def parts_of(name: str) -> tuple[str, ...]:
     """The classifiers whose log-odds a model takes the mean of."""
     return _BLEND if name == "blend" else (name,)
 
@@ -89,7 +95,7 @@ def _xgboost(seed: int, told: dict[str, Any]) -> Estimator[Model]:
             "uplift.redemption_models asks for xgboost, which is not installed: run pip install xgboost-cpu, or "
             "choose among logistic, tree, forest, gbt and blend."
         )
-    from xgboost.spark import SparkXGBClassifier  # noqa: PLC0415  (an optional package)
+    boosted = import_module("xgboost.spark").SparkXGBClassifier  # an optional package
 
     columns = {
         "features_col": told["featuresCol"],
@@ -98,7 +104,7 @@ def _xgboost(seed: int, told: dict[str, Any]) -> Estimator[Model]:
         "raw_prediction_col": told["rawPredictionCol"],
         "probability_col": told["probabilityCol"],
     }
-    found: Estimator[Model] = SparkXGBClassifier(num_workers=1, random_state=seed, **_XGBOOST, **columns)
+    found: Estimator[Model] = boosted(num_workers=1, random_state=seed, **_XGBOOST, **columns)
     return found
 
 
@@ -108,7 +114,11 @@ def probability_of(name: str) -> str:
 
 
 class DecisionVector(Transformer, HasOutputCol, DefaultParamsReadable["DecisionVector"], DefaultParamsWritable):
-    """From covariates and an arm to the vector that models take; an arm that is not listed has no indicator."""
+    """From covariates and an arm to the vector that models take; an arm that is not listed has no indicator.
+
+    Square roots of counts and amounts become logarithms: what a further coupon or currency unit says of redemption
+    falls off that fast.
+    """
 
     arms = Param(Params._dummy(), "arms", "arms with an indicator of their own", TypeConverters.toListString)
 
@@ -118,8 +128,13 @@ class DecisionVector(Transformer, HasOutputCol, DefaultParamsReadable["DecisionV
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         named = [(F.col("arm") == arm).cast("double") for arm in self.getOrDefault(self.arms)]
-        values = F.concat("covariates", F.array(*named)) if named else F.col("covariates")
+        logs = F.transform("covariates", _logged)
+        values = F.concat(logs, F.array(*named)) if named else logs
         return dataset.withColumn(self.getOutputCol(), array_to_vector(values))
+
+
+def _logged(value: Expression, place: Expression) -> Expression:
+    return F.when(place.isin(*_ROOTS), F.log1p(value * value)).otherwise(value)
 
 
 class BlendedBelief(Transformer, HasOutputCol, DefaultParamsReadable["BlendedBelief"], DefaultParamsWritable):
@@ -132,7 +147,8 @@ class BlendedBelief(Transformer, HasOutputCol, DefaultParamsReadable["BlendedBel
         self._set(outputCol=BELIEF, parts=list(parts))
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
-        return dataset.withColumn(self.getOutputCol(), belief_of(self.getOrDefault(self.parts)))
+        parts: list[str] = self.getOrDefault(self.parts)
+        return dataset.withColumn(self.getOutputCol(), belief_of(parts))
 
 
 class RedemptionProbability(
@@ -158,10 +174,10 @@ class RedemptionProbability(
         return dataset.withColumn(self.getOutputCol(), 1 / (1 + F.exp(-logit)))
 
 
-def belief_of(parts: Sequence[str]) -> Expression:
+def belief_of(parts: Iterable[str]) -> Expression:
     """Mean log-odds that fitted classifiers give."""
-    total = F.lit(0.0)
-    for part in parts:
+    named, total = tuple(parts), F.lit(0.0)
+    for part in named:
         share = F.least(F.greatest(vector_to_array(F.col(probability_of(part)))[1], F.lit(_SURE)), F.lit(1 - _SURE))
         total = total + F.log(share / (1 - share))
-    return total / len(parts)
+    return total / len(named)

@@ -40,6 +40,9 @@ def draw_purchases(random: np.random.Generator) -> Purchases:
     amounts = np.column_stack([random.integers(0, 900, (len(rows), 2)) * 100, np.zeros((len(rows), 2), dtype=int)])
     amounts[::4, 2] = 50 * 100
     amounts[:, 3] = amounts[:, 0] // 4
+    related = [
+        [1, 3] if product < 9 and coupon else [] for product, coupon in zip(rows[:, 2], amounts[:, 2], strict=True)
+    ]
     return Purchases(
         rows[:, 0],
         rows[:, 1],
@@ -47,6 +50,8 @@ def draw_purchases(random: np.random.Generator) -> Purchases:
         amounts,
         np.array([len(covers) for covers in covered]),
         np.array([code for covers in covered for code in covers]),
+        np.array([len(promotions) for promotions in related]),
+        np.array([code for promotions in related for code in promotions]),
     )
 
 
@@ -122,6 +127,12 @@ def loops(block: Block, place: int) -> dict[str, float]:
         "covered_products_bought_log": np.log1p(len({int(bought.products[i]) for i in covered})),
         "covered_discount_rate": discount(covered_year) / max(spend(covered_year) + discount(covered_year), 1e-4),
         "coupon_visits_364d_root": np.sqrt(visits([i for i in with_coupon if i in year])),
+        "covered_coupon_visits_364d_root": np.sqrt(visits([i for i in with_coupon if i in covered_year])),
+        "covered_coupon_recency_log": away(bought.days[[i for i in with_coupon if i in covered]]),
+        "related_coupons_364d_root": np.sqrt(
+            sum(bought.products[i] < 9 and promotion in {1, 3} for i in with_coupon if i in year)
+        ),
+        "coupon_visits_28d_root": np.sqrt(visits([i for i in with_coupon if day - bought.days[i] <= 28])),
         "coupon_recency_log": away(bought.days[with_coupon]),
         "coupon_amount_364d_root": np.sqrt(bought.amounts[[i for i in with_coupon if i in year], 2].sum() / UNITS),
         "products_bought_log": np.log1p(len({int(bought.products[i]) for i in mine})),
@@ -153,16 +164,24 @@ def test_the_day_of_the_decision_and_later_change_nothing(block: Block) -> None:
     past = purchases.days < at
     covered = np.repeat(past, purchases.cover_counts)
     cut = Purchases(
-        *(getattr(purchases, n)[past] for n in ("owners", "days", "products", "amounts", "cover_counts")),
-        purchases.covers[covered],
+        owners=purchases.owners[past],
+        days=purchases.days[past],
+        products=purchases.products[past],
+        amounts=purchases.amounts[past],
+        cover_counts=purchases.cover_counts[past],
+        covers=purchases.covers[covered],
+        related_counts=purchases.related_counts[past],
+        related=purchases.related[np.repeat(past, purchases.related_counts)],
     )
-    cut_events = [
+    cut_given, cut_redeemed = (
         PromotionEvents(*(getattr(e, n)[e.days < at] for n in ("owners", "days", "promotions", "arms")))
         for e in (given, redeemed)
-    ]
+    )
     assert only.any()
     assert not past.all()
-    assert np.array_equal(measured((asked, purchases, given, redeemed)), measured((asked, cut, *cut_events)))
+    assert np.array_equal(
+        measured((asked, purchases, given, redeemed)), measured((asked, cut, cut_given, cut_redeemed))
+    )
 
 
 def test_a_customer_is_measured_alike_in_any_block(block: Block) -> None:
@@ -172,14 +191,14 @@ def test_a_customer_is_measured_alike_in_any_block(block: Block) -> None:
         alone = replace(
             block[0], **{n: getattr(block[0], n)[rows] for n in ("owners", "days", "promotions", "arms", "facts")}
         )
-        assert np.array_equal(measured((alone, *block[1:])), table[rows])
+        assert np.array_equal(measured((alone, block[1], block[2], block[3])), table[rows])
 
 
 def test_a_customer_without_a_history_is_new_and_all_zero_but_for_the_prior(block: Block) -> None:
     decisions = block[0]
     nobody = np.zeros(0, dtype=np.int64)
     nothing = PromotionEvents(nobody, nobody, nobody, nobody)
-    empty = Purchases(nobody, nobody, nobody, np.zeros((0, 4), dtype=np.int64), nobody, nobody)
+    empty = Purchases(nobody, nobody, nobody, np.zeros((0, 4), dtype=np.int64), *[nobody] * 4)
     table = measured((decisions, empty, nothing, nothing))
     assert (table[:, DECISION_COVARIATES.index("is_new")] == 1).all()
     assert (table[:, DECISION_COVARIATES.index("visits_91d_root")] == 0).all()

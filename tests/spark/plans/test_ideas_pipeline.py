@@ -94,8 +94,8 @@ def test_bundles_and_triggers_are_counted(staged: Callable[..., RecordingStage])
             "quantity": Decimal(1),
             "is_return": False,
         }
-        for number in range(100)
-        for name in (("pen", "ink") if number < 40 else ("tea",))
+        for number in range(250)
+        for name in (("pen", "ink") if number < 40 else ("pen",) if number < 100 else ("tea",))
     ]
     priced = {"as_of_date": DAY, "department": "d", "category": "c", "regular_price_amount": 2.0, "margin_rate": 0.5}
     gone = {"customer_id": "c1", "as_of_date": DAY, "recency_days": 60, "order_count": 1}

@@ -151,6 +151,7 @@ class IdeaSettings(Frozen):
     """Bundles and triggers."""
 
     bundle_count: int = Field(default=100, ge=1)
+    bundles_per_anchor: int = Field(default=5, ge=1, description="Most bundles around one product bought anyway")
     bundle_min_baskets: int = Field(default=30, ge=1)
     bundle_min_lift: float = Field(default=1.5, ge=1)
     bundle_baskets: int = Field(default=200_000, ge=1, description="Baskets mined; all where there are fewer")

@@ -61,7 +61,8 @@ def mine_bundles(
         recommend: Departments and categories that are excluded.
 
     Returns:
-        plans.bundles, at most ``bundle_count`` rows, the largest expected gain first.
+        plans.bundles, at most ``bundle_count`` rows and ``bundles_per_anchor`` around one product, the largest expected
+        gain first.
     """
     items = draw_items(
         order_lines=order_lines,
@@ -82,10 +83,18 @@ def mine_bundles(
         .crossJoin(F.broadcast(tried))
     )
     valued = _with_relations(both).mapInArrow(_valuer(settings), _SCHEMA)
+    best = _best(valued, settings)
+    return best.withColumns({AS_OF_DATE: F.lit(as_of_date), "learnt_from": F.lit("observational")})
+
+
+def _best(valued: DataFrame, settings: IdeaSettings) -> DataFrame:
+    """The largest expected gains, few around any one product; of equal ones the surer, then the smaller ids."""
     order = [F.desc("expected_gain_amount"), F.desc("lift_low_rate"), F.asc("anchor_product_id")]
-    best = valued.orderBy(*order, "added_product_id").limit(settings.bundle_count)
-    rank = F.row_number().over(Window.orderBy(*order, "added_product_id"))
-    return best.withColumns({"rank": rank, AS_OF_DATE: F.lit(as_of_date), "learnt_from": F.lit("observational")})
+    order.append(F.asc("added_product_id"))
+    place = F.row_number().over(Window.partitionBy("anchor_product_id").orderBy(*order))
+    varied = valued.withColumn("place", place).where(F.col("place") <= settings.bundles_per_anchor)
+    best = varied.orderBy(*order).limit(settings.bundle_count)
+    return best.withColumn("rank", F.row_number().over(Window.orderBy(*order)))
 
 
 def _described_products(products: DataFrame, product_features: DataFrame, recommend: RecommendSettings) -> DataFrame:

@@ -15,11 +15,12 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.decision_settings import IdeaSettings
 from promo_spark.contracts.features import PRODUCT_FEATURES
+from promo_spark.contracts.ideas import BUNDLES
 from promo_spark.contracts.settings import RecommendSettings
 from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
 from promo_spark.kernels.bundle_values import bundle_values
 from promo_spark.plans.basket_pairs import count_pairs, draw_items
-from promo_spark.plans.bundles import mine_bundles
+from promo_spark.plans.bundles import _best, mine_bundles
 
 DAY = date(2024, 6, 3)
 MakeRows = Callable[..., DataFrame]
@@ -161,3 +162,20 @@ def test_a_sample_of_baskets_stands_for_all(make_rows: MakeRows) -> None:
     assert 340 < len(part) < 460
     assert {row.scale for row in part} == {640 / 400}
     assert {row.basket_id for row in part} <= {f"b{number}" for number in range(640)}
+
+
+def test_few_bundles_stand_around_one_product(make_rows: MakeRows) -> None:
+    gains = {
+        ("milk", "tea"): 5.0,
+        ("milk", "nuts"): 9.0,
+        ("milk", "rice"): 7.0,
+        ("soap", "rice"): 1.0,
+        ("ink", "pen"): 3.0,
+    }
+    rows = [
+        {"anchor_product_id": a, "added_product_id": b, "expected_gain_amount": gain, "lift_low_rate": 2.0}
+        for (a, b), gain in gains.items()
+    ]
+    settings = SETTINGS.model_copy(update={"bundles_per_anchor": 2, "bundle_count": 3})
+    best = _best(make_rows(BUNDLES, rows).drop("rank"), settings).orderBy("rank").collect()
+    assert [(row["rank"], row.added_product_id) for row in best] == [(1, "nuts"), (2, "rice"), (3, "pen")]

@@ -72,6 +72,7 @@ def _lay_out(stage: Stage) -> None:
         promotions=promotions,
         promotion_products=covered,
         redemptions=redemptions,
+        product_features=stage.read(PRODUCT_FEATURES),
         customers=stage.read(CUSTOMERS),
         as_of_date=day,
         time_zone=zone,

@@ -9,12 +9,8 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.decisions import LEARNERS, NO_ARM
 from promo_spark.contracts.rows import local_frame
-from promo_spark.response.redemption import (
-    RedemptionJudgement,
-    fit_redemption,
-    learner_figures,
-    predict_redemption,
-)
+from promo_spark.response.redemption import fit_redemption, learner_figures, predict_redemption
+from promo_spark.response.redemption_folds import RedemptionJudgement
 from promo_spark.runtime.stage import Stage
 
 MODEL = "redemption"

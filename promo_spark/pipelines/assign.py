@@ -61,7 +61,7 @@ def run(stage: Stage) -> None:
         settings=settings,
     ).persist()
     policy = choose_policy(stage, eligible)
-    followed = follow_policy(offers=eligible, verdict=policy.verdict, constant_arm=policy.constant_arm).persist()
+    followed = follow_policy(offers=eligible, verdict=policy.verdict, constant=policy.constant).persist()
     settled = settle(stage, followed)
     assignment = assemble_assignment(
         offers=followed,

@@ -11,11 +11,13 @@ from promo_spark.contracts.decisions import DECISIONS, NO_ARM, SCORES
 from promo_spark.contracts.measurement import POLICY_VALUES
 from promo_spark.contracts.rows import contract_frame, local_frame
 from promo_spark.kernels.decision_covariates import DECISION_COVARIATES
+from promo_spark.kernels.doubly_robust import normal_quantile
 from promo_spark.kernels.safe_policy import PolicyComparison
-from promo_spark.plans.policy import Verdict
+from promo_spark.plans.policy import Constant, Verdict
 from promo_spark.response.safe_policy import compare_policies
 from promo_spark.runtime.stage import Stage
 
+_LEAST_SHARE = 1e-9
 _PERSONALISED: Verdict = "personalised"
 _OUTCOMES = {
     "incremental_margin": "margin_amount",
@@ -31,12 +33,12 @@ class Policy:
 
     Attributes:
         verdict: personalised, constant or none.
-        constant_arm: Arm of a constant policy.
+        constant: The arm of a constant policy and what it is worth.
         words: Why, in a sentence.
     """
 
     verdict: Verdict
-    constant_arm: str | None
+    constant: Constant | None
     words: str
 
 
@@ -59,7 +61,7 @@ def choose_policy(stage: Stage, offers: DataFrame) -> Policy:
     followed: Verdict = comparison.verdict if stage.settings.assign.fall_back else _PERSONALISED
     _keep(stage, comparison, learnt["learnt_from"], followed)
     if stage.settings.assign.fall_back:
-        return Policy(comparison.verdict, comparison.constant_arm, comparison.words)
+        return Policy(comparison.verdict, _constant(stage, comparison), comparison.words)
     words = (
         f"personalised because assign.fall_back is off; compared, it would be {comparison.verdict}: {comparison.words}"
     )
@@ -70,12 +72,12 @@ def choose_policy(stage: Stage, offers: DataFrame) -> Policy:
 def _compare(stage: Stage, offers: DataFrame, learner: str) -> PolicyComparison:
     """Policies are compared at the costs, and under the budget, that the customers who may be given anything face."""
     settings = stage.settings.assign
-    arms = offers.groupBy("arm").agg(F.avg("contact_amount").alias("contact")).toPandas()
+    arms = offers.groupBy("arm").agg(F.avg("contact_amount").alias("contact")).collect()
+    contact = {row["arm"]: float(row["contact"]) for row in arms}
     customers = offers.select("customer_id").distinct().count()
-    worth = settings.visit_amount if settings.objective in ("retention", "acquisition") else 1.0
-    known = [row["arm"] for row in stage.read(DECISIONS).select("arm").distinct().collect()]
-    contact = dict(zip(arms["arm"], (float(value) / worth for value in arms["contact"]), strict=True))
-    usable = stage.read(DECISIONS).where(F.col("arm").isin([NO_ARM, *(arm for arm in known if arm in contact)]))
+    # Visits are counted in currency, as contacts and discounts are.
+    visits = F.col("is_visited") * F.lit(settings.visit_amount)
+    usable = stage.read(DECISIONS).where(F.col("arm").isin([NO_ARM, *contact])).withColumn("is_visited", visits)
     return compare_policies(
         rows=usable,
         objective=_OUTCOMES[settings.objective],
@@ -89,6 +91,14 @@ def _compare(stage: Stage, offers: DataFrame, learner: str) -> PolicyComparison:
         shrink=settings.shrink,
         seed=stage.settings.seed,
     )
+
+
+def _constant(stage: Stage, comparison: PolicyComparison) -> Constant:
+    """The best constant arm per customer given it; compared, values are per decision at the share that has it."""
+    row = next(row for row in comparison.table if row.policy == comparison.constant_arm)
+    share = max(row.share, _LEAST_SHARE)
+    half = normal_quantile(stage.settings.uplift.interval_level) * row.standard_error
+    return Constant(comparison.constant_arm, row.value / share, (row.value - half) / share, (row.value + half) / share)
 
 
 def _keep(stage: Stage, comparison: PolicyComparison, learnt_from: str, followed: Verdict) -> None:

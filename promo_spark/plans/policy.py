@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pyspark.sql import DataFrame
@@ -10,15 +11,32 @@ from pyspark.sql import functions as F
 Verdict = Literal["personalised", "constant", "none"]
 
 
-def follow_policy(*, offers: DataFrame, verdict: Verdict, constant_arm: str | None) -> DataFrame:
+@dataclass(frozen=True)
+class Constant:
+    """One arm for all, as valued on past decisions.
+
+    Attributes:
+        arm: The arm.
+        value_amount: Value per customer given it, contact cost taken off.
+        low_amount: Lower end of its interval.
+        high_amount: Upper end.
+    """
+
+    arm: str
+    value_amount: float
+    low_amount: float
+    high_amount: float
+
+
+def follow_policy(*, offers: DataFrame, verdict: Verdict, constant: Constant | None) -> DataFrame:
     """Leave of the offers' values what the verdict supports.
 
     Args:
         offers: plans.offers.
-        verdict: personalised leaves each customer's own values; constant gives the offers of one arm the mean value
-            and cost of all customers, so that chance decides among them where the budget does not stretch, and
-            takes the others' values away; none takes all away.
-        constant_arm: The arm of a constant policy.
+        verdict: personalised leaves each customer's own values; constant gives every offer of one arm the value that
+            the arm had for customers as they come, and its promotion's mean cost, so that chance decides among
+            them where the budget does not stretch, and takes the others' values away; none takes all away.
+        constant: The arm of a constant policy.
 
     Returns:
         plans.offers; what has no value is not decided for, and may be drawn to learn from.
@@ -27,15 +45,12 @@ def follow_policy(*, offers: DataFrame, verdict: Verdict, constant_arm: str | No
         return offers
     names = ("value_amount", "value_low_amount", "value_high_amount")
     unknown = F.lit(None).cast("double")
-    if verdict == "none" or constant_arm is None:
+    if verdict == "none" or constant is None:
         return offers.withColumns(dict.fromkeys(names, unknown))
-    means = (
-        offers.where(F.col("arm") == constant_arm)
-        .groupBy("promotion_id")
-        .agg(*(F.avg(name).alias(f"_{name}") for name in (*names, "cost_amount")))
-    )
-    joined = offers.join(F.broadcast(means), "promotion_id", "left")
-    values = {name: F.col(f"_{name}") for name in names}
-    return joined.withColumns({**values, "cost_amount": F.coalesce("_cost_amount", "cost_amount")}).drop(
-        *(f"_{name}" for name in (*names, "cost_amount"))
-    )
+    is_own = F.col("arm") == constant.arm
+    values = (constant.value_amount, constant.low_amount, constant.high_amount)
+    told = {name: F.when(is_own, F.lit(value)) for name, value in zip(names, values, strict=True)}
+    means = offers.groupBy("promotion_id").agg(F.avg("cost_amount").alias("_mean_cost"))
+    cost = F.when(is_own, F.col("_mean_cost")).otherwise(F.col("cost_amount"))
+    priced = offers.join(F.broadcast(means), "promotion_id", "left")
+    return priced.withColumns({**told, "cost_amount": cost}).drop("_mean_cost")

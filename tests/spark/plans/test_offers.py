@@ -12,7 +12,7 @@ from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
 from promo_spark.contracts.silver import ASSIGNMENTS, CUSTOMERS, EXPOSURES, OVERRIDES, PROMOTIONS
 from promo_spark.plans.eligibility import keep_eligible
 from promo_spark.plans.offers import value_offers
-from promo_spark.plans.policy import follow_policy
+from promo_spark.plans.policy import Constant, follow_policy
 from tests.conftest import MakeRows
 
 DAY = date(2017, 6, 5)
@@ -171,8 +171,9 @@ def test_a_constant_policy_gives_everybody_the_same_value_and_takes_other_arms_a
         {**base, "customer_id": "bob", "promotion_id": "q", "arm": "b", "value_amount": 9.0, "cost_amount": 1.0},
     ]
     offers = make_rows(OFFERS, rows)
-    constant = follow_policy(offers=offers, verdict="constant", constant_arm="a").collect()
+    arm = Constant("a", value_amount=2.5, low_amount=0.5, high_amount=4.5)
+    constant = follow_policy(offers=offers, verdict="constant", constant=arm).collect()
     told = {(row["customer_id"], row["promotion_id"]): (row["value_amount"], row["cost_amount"]) for row in constant}
-    assert told == {("ann", "p"): (3.0, 3.0), ("bob", "p"): (3.0, 3.0), ("bob", "q"): (None, 1.0)}
-    nothing = follow_policy(offers=offers, verdict="none", constant_arm=None).collect()
+    assert told == {("ann", "p"): (2.5, 3.0), ("bob", "p"): (2.5, 3.0), ("bob", "q"): (None, 1.0)}
+    nothing = follow_policy(offers=offers, verdict="none", constant=None).collect()
     assert [row["value_amount"] for row in nothing] == [None] * 3

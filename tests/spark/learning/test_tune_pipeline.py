@@ -20,6 +20,8 @@ from promo_spark.pipelines.tune import PIPELINE, run
 from promo_spark.runtime.identity import narrowed
 from promo_spark.runtime.stage import Stage
 
+pytestmark = pytest.mark.slow  # searches on a retailer of its own
+
 DAY = date(2024, 6, 3)
 DAYS = 14
 OFFER = {"offer_id": "a", "name": "a", "mechanic": "display", "display_rate": 0.5, "channel": "store"}

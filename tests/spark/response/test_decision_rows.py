@@ -174,6 +174,7 @@ def test_covariates_know_the_past_and_count_a_product_of_two_coupons_once(tables
     assert value(first, "arm_redemption_rate") == pytest.approx(0.05)
 
 
+@pytest.mark.slow
 def test_without_controls_only_the_customers_that_are_named(tables: Tables) -> None:
     rows = decided(tables, unlisted_are_controls=False, arm_level="promotion_id")
     assert {row.arm for row in rows.values()} == {"p1", "p2", "none"}
@@ -195,6 +196,7 @@ def candidates(tables: Tables, make_rows: MakeRows, **settings: Any) -> dict[tup
     return {(row.promotion_id, row.customer_id): row for row in made.collect()}
 
 
+@pytest.mark.slow
 def test_candidates_are_customers_of_the_time_and_promotions_that_start_soon(
     tables: Tables, make_rows: MakeRows
 ) -> None:

@@ -84,6 +84,7 @@ def test_recovers_who_redeems_and_how_many(make_rows: MakeRows, tmp_path: Path) 
     assert np.array_equal(again["redemption_prob"], scored["redemption_prob"])
 
 
+@pytest.mark.slow
 def test_rows_in_another_order_give_the_same_model(make_rows: MakeRows) -> None:
     rows = decisions(800)
     one, other = (fit(make_rows, given, redemption_models=("logistic", "tree")) for given in (rows, rows[::-1]))
@@ -94,12 +95,14 @@ def test_rows_in_another_order_give_the_same_model(make_rows: MakeRows) -> None:
     assert sum(judged.is_chosen for judged in one.judged) == 1
 
 
+@pytest.mark.slow
 def test_one_day_of_decisions_is_judged_on_other_customers(make_rows: MakeRows) -> None:
     models = fit(make_rows, decisions(800, days=1), redemption_models=("logistic",))
     assert models.model is not None
     assert models.judged[0].customers == 640
 
 
+@pytest.mark.slow
 def test_an_arm_never_seen_is_scored_by_what_arms_share(make_rows: MakeRows) -> None:
     models = fit(make_rows, decisions(1200), redemption_models=("logistic",))
     low, high = [0.0] * WIDTH, [2.0, *[0.0] * (WIDTH - 1)]

@@ -92,6 +92,7 @@ def test_wrong_costs_are_refused(alike: DataFrame) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_trees_find_a_step_are_kept_and_hold_intervals(different: DataFrame, tmp_path: Path, few_trees: None) -> None:
     model = fit_uplift(rows=different, outcomes=("margin_amount",), covariate_names=NAMES, learner="t_gbt")
@@ -106,6 +107,7 @@ def test_trees_find_a_step_are_kept_and_hold_intervals(different: DataFrame, tmp
     assert told["contributions"].isna().all()
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_the_learner_with_the_least_robust_loss_is_chosen(different: DataFrame, few_trees: None) -> None:
     told = choose_learner(

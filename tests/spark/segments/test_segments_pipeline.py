@@ -167,6 +167,7 @@ def test_three_kinds_of_customers_are_found_and_named(spark: SparkSession, make_
     assert "customer_segments" in stage.models
 
 
+@pytest.mark.slow
 def test_methods_are_judged_by_what_came_after_an_earlier_date(spark: SparkSession, make_rows: MakeRows) -> None:
     """Everyone is of the same kind at the earlier date, and the kinds then shop 10, 5 and 1 times."""
     earlier = [{**row, "as_of_date": DAY - timedelta(days=40)} for row in three_kinds(2)]
@@ -196,6 +197,7 @@ def test_methods_are_judged_by_what_came_after_an_earlier_date(spark: SparkSessi
     assert not any("silhouette alone" in text for text in stage.limitations)
 
 
+@pytest.mark.slow
 def test_dense_groups_label_everybody_in_a_reduced_space(spark: SparkSession, make_rows: MakeRows) -> None:
     odd = {"weekly_spend_amount": 9_000.0, "discount_depth_rate": 0.9, "weekend_order_rate": 0.5}
     changed = {"methods": ("hdbscan", "gaussian_mixture"), "reduction": "pca", "components": 2}
@@ -211,6 +213,7 @@ def test_dense_groups_label_everybody_in_a_reduced_space(spark: SparkSession, ma
     assert len(stage.models["customer_segments"].stages) == 3
 
 
+@pytest.mark.slow
 def test_no_dense_group_is_one_segment(spark: SparkSession, make_rows: MakeRows) -> None:
     rng = np.random.default_rng(5)
     rows = [dict(zip(SETTINGS.columns, map(float, rng.random(3)), strict=True)) for _ in range(15)]
@@ -271,6 +274,7 @@ def shopping(random: np.random.Generator, customer: str, gap: int, leaves_on: in
     ]
 
 
+@pytest.mark.slow
 def test_churn_and_spend_are_predicted_for_everybody(spark: SparkSession, make_rows: MakeRows) -> None:
     random = np.random.default_rng(4)
     lines = [

@@ -7,13 +7,15 @@ from datetime import timedelta
 from pyspark.ml import PipelineModel
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.decisions import SCORES
 from promo_spark.contracts.measurement import BACKTESTS, FORECAST_ACTUALS
 from promo_spark.contracts.recommend import RECOMMENDED_PRODUCTS
 from promo_spark.contracts.response import PANEL, PLANNED_PRODUCTS
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
-from promo_spark.contracts.silver import ORDER_LINES, PRICES, PRODUCTS
+from promo_spark.contracts.silver import ORDER_LINES, PRICES, PRODUCTS, REDEMPTIONS
 from promo_spark.measurement.forecasts import backtest_forecasts
 from promo_spark.measurement.ranking import backtest_recommendations
+from promo_spark.measurement.redemptions import backtest_redemptions
 from promo_spark.pipelines.response import MODEL
 from promo_spark.response.forecast_rows import forecast_rows, later_rows
 from promo_spark.response.forecasters import MODELS
@@ -43,7 +45,14 @@ def run(stage: Stage) -> None:
         settings=settings.backtest,
         recommend_settings=settings.recommend,
     )
-    if stage.write(BACKTESTS, forecasts.unionByName(lists)).accepted == 0:
+    redeemed = backtest_redemptions(
+        scores=stage.read(SCORES),
+        redemptions=stage.read(REDEMPTIONS),
+        as_of_date=stage.as_of_date,
+        settings=settings.backtest,
+        seed=settings.seed,
+    )
+    if stage.write(BACKTESTS, forecasts.unionByName(lists).unionByName(redeemed)).accepted == 0:
         stage.limitation(f"no sales from {stage.as_of_date} on are known yet: nothing can be measured.")
     found = stage.read(BACKTESTS).select("subject", "model", "metric", "value").collect()
     stage.metrics({f"{row.subject}_{row.model}_{row.metric}": row.value for row in found if row.value is not None})
@@ -79,13 +88,17 @@ def _forecast(stage: Stage) -> None:
 PIPELINE = Pipeline(
     name="backtest",
     summary="Measure earlier forecasts and recommendations by what followed.",
-    reads=(ORDER_LINES, PRODUCTS, PRICES, SEGMENT_CUSTOMERS, PLANNED_PRODUCTS, PANEL, RECOMMENDED_PRODUCTS),
+    reads=(
+        *(ORDER_LINES, PRODUCTS, PRICES, SEGMENT_CUSTOMERS, PLANNED_PRODUCTS, PANEL, RECOMMENDED_PRODUCTS),
+        *(SCORES, REDEMPTIONS),
+    ),
     writes=(FORECAST_ACTUALS, BACKTESTS),
     run=run,
     settings=("backtest", "recommend", "response.horizons_weeks", "seed"),
     headlines=(
         "recommend_all_neighbours_ndcg_at_10",
         "recommend_novel_neighbours_ndcg_at_10",
+        "redemption_redemption_auc",
         "category_sales_gbt_wape",
         "category_sales_gbt_coverage_rate",
     ),

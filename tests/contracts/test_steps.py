@@ -58,7 +58,8 @@ class World:
 
     def _open(self, contract: TableContract) -> DataFrame:
         if contract.mode == "passed":
-            return self.run(next(step for step in STEPS.values() if step.produces is contract))
+            makers = (step for step in STEPS.values() if step.produces is contract)
+            return self.run(next(step for step in makers if contract not in step.inputs.values()))
         return self._store.read(contract, DAY if contract.mode == "dated" else None)
 
     def inputs(self, step: Step) -> dict[str, DataFrame]:
@@ -95,7 +96,8 @@ def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Worl
     config = Path(place) / "world.yaml"
     config.write_text(
         f"as_of_date: {DAY}\n"
-        "source: {kind: synthetic, customers: 80, products: 120, categories: 8, stores: 3, weeks: 26}\n"
+        "source: {kind: synthetic, customers: 80, products: 120, categories: 8, stores: 3, weeks: 26, "
+        "campaign_week: 12}\n"
         f"places: {{warehouse: {place}/warehouse, identity: {place}/identity, key_file: {place}/identity/key}}\n"
         f"tracking: {{uri: 'sqlite:///{place}/mlflow.db', artifacts: {place}/artifacts}}\n"
         "segments: {cluster_counts: [3], resamples: 2, horizon_days: 28}\n"
@@ -104,6 +106,8 @@ def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Worl
         "response: {categories: 6, trees: 3, depth: 2}\n"
         "plan: {bootstraps: 60}\n"
         "backtest: {bootstraps: 50}\n"
+        "uplift: {min_arm_customers: 10}\n"
+        "assign: {promotions: [campaign-1]}\n"
         "ideas: {bundle_min_baskets: 3, bundle_min_lift: 1}\n"
         "promotions:\n"
         "  offers:\n"

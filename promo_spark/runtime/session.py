@@ -20,6 +20,8 @@ CONFIGURATION: dict[str, str] = {
     # Without Arrow, None in a text column of a pandas frame becomes the text 'nan'.
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
+    # A row may be a packed block of a megabyte.
+    "spark.sql.execution.arrow.maxBytesPerBatch": "67108864",
     # Nanosecond Parquet timestamps, as pandas writes them, are otherwise refused.
     "spark.sql.legacy.parquet.nanosAsLong": "false",
     "spark.databricks.delta.snapshotPartitions": "2",

@@ -21,14 +21,8 @@ def test_those_on_the_list_are_judged_by_what_they_redeemed_in_time(make_rows: M
     used = draws.uniform(size=400) < told
     listed = {"promotion_id": "p", "as_of_date": DAY, "is_listed": True}
     scores = [
-        {
-            "promotion_id": "p",
-            "customer_id": f"c{n:03d}",
-            "as_of_date": DAY,
-            "is_listed": True,
-            "redemption_prob": float(t),
-        }
-        for n, t in enumerate(told)
+        {**listed, "customer_id": f"c{number:03d}", "redemption_prob": float(probability)}
+        for number, probability in enumerate(told)
     ]
     unlisted = {**scores[0], "customer_id": "x", "is_listed": False, "redemption_prob": 0.99}
     redeemed = [

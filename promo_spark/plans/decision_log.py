@@ -14,6 +14,7 @@ from promo_spark.contracts.decisions import NO_ARM
 from promo_spark.plans.net_values import NET_VALUE
 
 _MOST_TOLD = 3
+_LEAST_TOLD = 0.005  # less is nothing once rounded
 
 
 def log_decisions(
@@ -150,7 +151,8 @@ def _movers(currency: str) -> Expression:
         F.map_entries("contributions"),
         lambda entry: F.struct((-F.abs(entry["value"])).alias("size"), entry["key"], entry["value"]),
     )
-    largest = F.slice(F.sort_array(sized), 1, _MOST_TOLD)
+    told = F.filter(sized, lambda part: part["size"] <= -_LEAST_TOLD)
+    largest = F.slice(F.sort_array(told), 1, _MOST_TOLD)
     spelt = F.transform(
         largest,
         lambda entry: F.concat(entry["key"], F.lit(" "), F.format_number(entry["value"], 2), F.lit(f" {currency}")),

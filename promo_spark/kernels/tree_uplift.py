@@ -12,6 +12,7 @@ from promo_spark.kernels.boosted_trees import Trees, add_trees
 from promo_spark.kernels.doubly_robust import cluster_sums
 from promo_spark.kernels.effect_models import predict_linear
 from promo_spark.kernels.linear_learners import Kind, Nuisances
+from promo_spark.kernels.tree_shapley import shapley_values
 from promo_spark.kernels.uplift_folds import Block, score_rows
 
 Floats = NDArray[np.float64]
@@ -58,6 +59,27 @@ class TreeUplift(NamedTuple):
             extras = np.broadcast_to(part.extras, (len(design), len(part.extras)))
             rows = np.concatenate([design[:, 1:], extras], axis=1).astype(np.float32)
             told[:, part.arm, part.outcome] += part.weight * add_trees(part.trees, rows)
+        return told
+
+    def contributions(self, design: Floats, baseline: Floats, outcome: int) -> Floats:
+        """Shapley values of an outcome's uplift, summed over the arms held, beside one other customer.
+
+        Args:
+            design: Shape (n_rows, q).
+            baseline: Design of the other customer, shape (q,).
+            outcome: Place among the outcomes.
+
+        Returns:
+            Per column of the design but the first, the constant: shape (n_rows, q - 1).
+        """
+        told = np.zeros((len(design), design.shape[1] - 1))
+        for part in self.parts:
+            if part.outcome != outcome:
+                continue
+            extras = np.broadcast_to(part.extras, (len(design), len(part.extras)))
+            rows = np.concatenate([design[:, 1:], extras], axis=1).astype(np.float32)
+            other = np.concatenate([baseline[1:], part.extras]).astype(np.float32)
+            told += part.weight * shapley_values(part.trees, rows, other)[:, : told.shape[1]]
         return told
 
     @classmethod

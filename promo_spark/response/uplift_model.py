@@ -161,10 +161,9 @@ def _scorer(state: UpliftState, names: list[str]) -> Callable[[pa.Array, pa.Arra
                     figures[rows], parts[rows] = state.score(design[rows], place)
         flat = figures.reshape(len(arms), len(names))
         known = ~np.isnan(flat[:, 0])
-        explained = known & isinstance(state.uplift, LinearUplift)
         columns: list[Any] = [pa.array(flat[:, place], mask=~known) for place in range(len(names))]
         return pa.StructArray.from_arrays(
-            [*columns, _maps(state.covariate_names, parts, explained)], [*names, CONTRIBUTIONS]
+            [*columns, _maps(state.covariate_names, parts, known)], [*names, CONTRIBUTIONS]
         )
 
     return score

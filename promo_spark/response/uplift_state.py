@@ -56,8 +56,8 @@ class UpliftState:
 
         Returns:
             Uplift, low and high, shape (n_rows, n_outcomes, 3); contributions of the covariates to the first outcome's
-            uplift over the mean customer's, shape (n_rows, n_covariates), exact for linear
-            models; 0 for trees, which it does not explain.
+            uplift over the mean customer's, shape (n_rows, n_covariates): exact for linear models, Shapley values
+            for trees.
         """
         if isinstance(self.uplift, LinearUplift):
             own = LinearUplift(self.uplift.coefficients[arm : arm + 1], self.uplift.covariances[arm : arm + 1])
@@ -66,9 +66,11 @@ class UpliftState:
             parts = (design - self.mean_design) * own.coefficients[0, 0]
             return np.stack([uplift, uplift - reach, uplift + reach], axis=2), parts[:, 1:] @ self._ownership()
         own_parts = tuple(part for part in self.uplift.parts if part.arm == arm)
-        uplift = self.uplift._replace(parts=own_parts).uplift(design)[:, arm]
+        trees = self.uplift._replace(parts=own_parts)
+        uplift = trees.uplift(design)[:, arm]
         low, high = (uplift, uplift) if self.groups is None else self.groups.bounds(uplift, arm, self.half_width)
-        return np.stack([uplift, low, high], axis=2), np.zeros((len(design), len(self.covariate_names)))
+        parts = trees.contributions(design, self.mean_design, 0)
+        return np.stack([uplift, low, high], axis=2), parts @ self._ownership()
 
     def _ownership(self) -> Floats:
         """Which covariate each column of the design belongs to, shape (q - 1, n_covariates)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
@@ -104,7 +105,11 @@ def test_trees_find_a_step_are_kept_and_hold_intervals(different: DataFrame, tmp
     truth = np.where(high, 3.0, -1.0)
     held = (told["uplift_margin_amount_low"] <= truth) & (truth <= told["uplift_margin_amount_high"])
     assert held.mean() > 0.6
-    assert told["contributions"].isna().all()
+    # Shapley values sum to the gap to one and the same customer, and the step is in the first covariate.
+    sums = told["contributions"].map(lambda own: sum(own.values()))
+    assert np.ptp(told["uplift_margin_amount"] - sums) < 1e-6
+    shares = pd.DataFrame(told["contributions"].map(dict).tolist()).abs().mean()
+    assert shares.idxmax() == NAMES[0]
 
 
 @pytest.mark.slow

@@ -118,4 +118,23 @@ LEARNERS = TableContract(
     ),
 )
 
-DECISION_TABLES = (DECISIONS, CANDIDATES, SCORES, LEARNERS)
+SEGMENT_UPLIFTS = TableContract(
+    name="response.segment_uplifts",
+    grain="one row per segment, arm and outcome",
+    key=("segment_id", "arm", "outcome", AS_OF_DATE),
+    columns=(
+        Column("segment_id", T.IntegerType(), "Segment of segments.customers"),
+        Column("arm", T.StringType(), "Arm, against none"),
+        Column("outcome", T.StringType(), "Column of response.decisions"),
+        _AS_OF,
+        Column("customer_count", T.LongType(), "Customers of the segment that were decided on", unit="count"),
+        Column("uplift", T.DoubleType(), "Mean doubly robust score per decision, in units of the outcome"),
+        Column("standard_error", T.DoubleType(), "Clustered by customer"),
+        Column("low", T.DoubleType(), "Lower end of its interval"),
+        Column("high", T.DoubleType(), "Upper end"),
+        Column("learnt_from", T.StringType(), "randomised or observational", required=True),
+    ),
+    checks=("low <= high",),
+)
+
+DECISION_TABLES = (DECISIONS, CANDIDATES, SCORES, LEARNERS, SEGMENT_UPLIFTS)

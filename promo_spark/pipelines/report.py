@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.assignment import ASSIGNED_PROMOTIONS, BUDGET_CURVE, CONSTRAINT_USE
 from promo_spark.contracts.audit import STAGE_RUNS
+from promo_spark.contracts.decisions import SEGMENT_UPLIFTS
 from promo_spark.contracts.features import PRODUCT_FEATURES, PROMOTION_FEATURES
 from promo_spark.contracts.ideas import BUNDLES, TRIGGERS
 from promo_spark.contracts.measurement import BACKTESTS, FORECAST_ACTUALS, POLICY_VALUES
@@ -89,7 +90,14 @@ def _customer_plan(stage: Stage) -> CustomerPlan:
         budget_curve=stage.read(BUDGET_CURVE).orderBy("budget_amount").toPandas(),
         bundles=bundles.orderBy("rank").toPandas(),
         triggers=triggered.orderBy("trigger").toPandas(),
+        uplifts=_margin_uplifts(stage).toPandas(),
     )
+
+
+def _margin_uplifts(stage: Stage) -> DataFrame:
+    names = stage.read(SEGMENT_PROFILES).select("segment_id", "segment_name")
+    margins = stage.read(SEGMENT_UPLIFTS).where(F.col("outcome") == "margin_amount")
+    return margins.join(names, "segment_id", "left").orderBy("arm", "segment_id")
 
 
 def mean_lifetimes(stage: Stage) -> pd.DataFrame:
@@ -195,6 +203,7 @@ PIPELINE = Pipeline(
         BACKTESTS,
         FORECAST_ACTUALS,
         *(POLICY_VALUES, ASSIGNED_PROMOTIONS, CONSTRAINT_USE, BUDGET_CURVE, BUNDLES, TRIGGERS, PRODUCTS),
+        SEGMENT_UPLIFTS,
         STAGE_RUNS,
         *_REJECTED,
     ),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from promo_spark.contracts.decisions import CANDIDATES, DECISIONS, LEARNERS, NO_ARM, SCORES
+from promo_spark.contracts.decisions import CANDIDATES, DECISIONS, LEARNERS, NO_ARM, SCORES, SEGMENT_UPLIFTS
 from promo_spark.contracts.features import PRODUCT_FEATURES
 from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.recommend import RECOMMENDED_PROMOTIONS
+from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
 from promo_spark.contracts.silver import (
     ASSIGNMENTS,
     CUSTOMERS,
@@ -100,9 +101,9 @@ PIPELINE = Pipeline(
     summary="Learn from past decisions who redeems a promotion, and what being given one changes.",
     reads=(
         *(ORDER_LINES, ASSIGNMENTS, PROMOTIONS, PROMOTION_PRODUCTS, REDEMPTIONS, CUSTOMERS, PRODUCT_FEATURES),
-        FEEDBACK,
+        *(FEEDBACK, SEGMENT_CUSTOMERS),
     ),
-    writes=(DECISIONS, CANDIDATES, LEARNERS, SCORES, RECOMMENDED_PROMOTIONS),
+    writes=(DECISIONS, CANDIDATES, LEARNERS, SEGMENT_UPLIFTS, SCORES, RECOMMENDED_PROMOTIONS),
     run=run,
     settings=(
         *("uplift", "features", "seed", "source.time_zone"),

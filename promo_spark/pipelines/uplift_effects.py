@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from promo_spark.contracts.decisions import LEARNERS, NO_ARM
+from promo_spark.contracts.decisions import LEARNERS, NO_ARM, SEGMENT_UPLIFTS
 from promo_spark.contracts.rows import contract_frame, local_frame
+from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
 from promo_spark.kernels.decision_covariates import DECISION_COVARIATES
 from promo_spark.response.scores import OUTCOMES
 from promo_spark.response.uplift_choice import choose_learner
 from promo_spark.response.uplift_model import UpliftModel, fit_uplift
+from promo_spark.response.uplift_segments import estimate_segment_uplift
 from promo_spark.runtime.stage import Stage
 
 MODEL = "uplift"
@@ -55,6 +57,7 @@ def learn_effects(stage: Stage, decisions: DataFrame, candidates: DataFrame) -> 
         )
     if NO_ARM not in sizes or NO_ARM in few or not usable:
         stage.limitation("no promotion can be compared with giving nothing: what promotions change is not known.")
+        stage.write(SEGMENT_UPLIFTS, contract_frame(stage.spark, SEGMENT_UPLIFTS))
         return nothing
     rows = decisions.where(F.col("arm").isin([NO_ARM, *usable]))
     learner, figures = _choose(stage, rows)
@@ -71,6 +74,7 @@ def learn_effects(stage: Stage, decisions: DataFrame, candidates: DataFrame) -> 
         seed=stage.settings.seed,
     )
     _keep(stage, model, rows)
+    _tell_segments(stage, rows, model.learnt_from)
     return Effects(model.transform(candidates), learner, model.learnt_from, figures)
 
 
@@ -105,3 +109,28 @@ def _keep(stage: Stage, model: UpliftModel, rows: DataFrame) -> None:
             "what promotions change is learnt from decisions that were not randomised: customers who were chosen may "
             "differ in ways that the data do not show."
         )
+
+
+def _tell_segments(stage: Stage, rows: DataFrame, learnt_from: str) -> None:
+    """Write what each arm changes on average in each segment of today."""
+    settings = stage.settings.uplift
+    found = estimate_segment_uplift(
+        rows=rows,
+        members=stage.read(SEGMENT_CUSTOMERS),
+        segment="segment_id",
+        outcomes=OUTCOMES,
+        covariate_names=DECISION_COVARIATES,
+        folds=settings.folds,
+        propensity_floor=settings.propensity_floor,
+        ridge=settings.ridge,
+        interval_level=settings.interval_level,
+        seed=stage.settings.seed,
+    )
+    told = [
+        (
+            *(int(one.segment), one.arm, one.outcome, stage.as_of_date),
+            *(one.customers, one.uplift, one.standard_error, one.low, one.high, learnt_from),
+        )
+        for one in found
+    ]
+    stage.write(SEGMENT_UPLIFTS, local_frame(stage.spark, told, SEGMENT_UPLIFTS.schema(all_nullable=True)))

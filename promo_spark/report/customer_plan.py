@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from promo_spark.contracts.assignment import ASSIGNED_PROMOTIONS, BUDGET_CURVE, CONSTRAINT_USE
-from promo_spark.contracts.decisions import NO_ARM
+from promo_spark.contracts.decisions import NO_ARM, SEGMENT_UPLIFTS
 from promo_spark.contracts.ideas import BUNDLES
 from promo_spark.contracts.measurement import POLICY_VALUES
 from promo_spark.contracts.table import TableContract
@@ -31,6 +31,7 @@ class CustomerPlan:
         budget_curve: plans.budget_curve.
         bundles: The first rows of plans.bundles with the products' names.
         triggers: trigger and ``customer_count``.
+        uplifts: response.segment_uplifts of margin with the segments' names.
     """
 
     policies: pd.DataFrame
@@ -39,6 +40,7 @@ class CustomerPlan:
     budget_curve: pd.DataFrame
     bundles: pd.DataFrame
     triggers: pd.DataFrame
+    uplifts: pd.DataFrame
 
     @classmethod
     def of_nothing(cls) -> CustomerPlan:
@@ -54,6 +56,7 @@ class CustomerPlan:
             budget_curve=empty(BUDGET_CURVE),
             bundles=empty(BUNDLES),
             triggers=pd.DataFrame(columns=["trigger", "customer_count"]),
+            uplifts=empty(SEGMENT_UPLIFTS),
         )
 
 

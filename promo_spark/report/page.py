@@ -88,6 +88,7 @@ def render_page(
         limits=_plain(evidence.customers.limits),
         bundles=_plain(evidence.customers.bundles),
         triggers=_plain(evidence.customers.triggers),
+        uplifts=_plain(evidence.customers.uplifts),
         models=model_table(evidence.backtests),
         figures=_figures(evidence, currency, interval_level),
     )

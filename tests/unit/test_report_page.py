@@ -332,3 +332,18 @@ def test_clusters_of_products_and_of_promotions_are_told(evidence: Evidence) -> 
 def test_without_a_date_before_there_is_no_migration(evidence: Evidence) -> None:
     assert migration_table(evidence.migration.head(0)) is None
     assert migration_table(evidence.migration.head(1)) is None
+
+
+def test_what_promotions_changed_is_told_by_segment(evidence: Evidence) -> None:
+    given = {"promotion_id": "p", "segment_id": 0, "customer_count": 5, "holdout_count": 0, "exploration_count": 1}
+    sums = {"expected_redemption_count": 1.0, "value_amount": 2.0, "cost_amount": 1.0}
+    uplift = {"arm": "Type A", "segment_id": 0, "segment_name": "Big spenders", "customer_count": 12, "uplift": 1.25}
+    customers = replace(
+        CustomerPlan.of_nothing(),
+        assigned=pd.DataFrame([{**given, **sums}]),
+        uplifts=pd.DataFrame([{**uplift, "low": -0.5, "high": 3.0}]),
+    )
+    page = render(replace(evidence, customers=customers))
+    assert "Big spenders" in page
+    assert "-0.50 to 3.00" in page
+    assert "Nothing is known yet of what these promotions change" in page

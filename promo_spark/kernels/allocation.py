@@ -13,15 +13,20 @@ import numpy as np
 
 from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_infeasible import explain, refuse_runaway
-from promo_spark.kernels.allocation_pass import Everyone, Look, PassResult, RunPass
+from promo_spark.kernels.allocation_pass import Everyone, Look, PassResult, RunPass, Ties, find_ties
 from promo_spark.kernels.allocation_problem import AllocationProblem, Floats, Ints, PriceTables, RowBounds, price_tables
-from promo_spark.kernels.allocation_response import PairBlock, Response, chosen_sums, respond, rounding_error
-from promo_spark.kernels.allocation_sample import Sample, Scales, measure_scales, weighted_sums
+from promo_spark.kernels.allocation_response import PairBlock, chosen_sums, respond, rounding_error
+from promo_spark.kernels.allocation_sample import Sample, Scales, measure_scales
 from promo_spark.kernels.allocation_settlement import find_prices, row_sizes, settle
 
 NEAR_PAIRS = 1_000_000
 """About so many pairs of customers near ties are settled one by one."""
 _LEAST_NEAR = 500
+AROUND_PAIRS = 2_000_000
+"""About so many pairs of customers around them are drawn, to find the next prices from."""
+_LEAST_AROUND = 200
+_REACHES = (0.02, 1.0)
+_ERRORS = 4.0
 _SNAP_BITS = 38
 _TIED = 0.01
 
@@ -86,22 +91,22 @@ def find_plan(
     """
     scales = measure_scales(sample, problem)
     bounds, prices = problem.bounds, np.zeros(len(problem.rows))
-    shifted, best, upper = bounds, None, np.inf
+    shifted, best, upper, near = bounds, None, np.inf, sample
     for passes in range(1, most_passes + 1):
-        prices = find_prices(sample, problem, shifted, scales, prices)
+        prices = find_prices(near, problem, shifted, scales, prices)
         if passes == 1:
             refuse_runaway(problem, prices, scales, run_pass)
-        look, reply = look_ahead(problem, sample, everyone, prices, scales)
+        look = look_ahead(problem, sample, everyone, prices, scales)
         result = run_pass([look])[0]
-        plan, missed = complete_plan(problem, everyone, (prices, scales, look), result, allowed_gap)
+        ties = find_ties(sort_block(result.near), problem, look)
+        plan, missed = complete_plan(problem, everyone, (prices, scales, look), (result, ties), allowed_gap)
         upper = min(upper, plan.upper_bound)
         if not missed.any() and (best is None or plan.value > best.value):
             best = plan
-        is_whole = len(result.near.keys) == everyone.members.sum()
+        is_whole = len(ties.near.keys) == everyone.members.sum()
         if is_whole or (best is not None and _with(best, upper, passes).gap <= allowed_gap):
             break
-        used = problem.usage(_snap(result.sums))
-        difference = used - problem.usage(weighted_sums(sample, problem, reply.slots))
+        near, difference = ties.around, problem.usage(_snap(result.sums)) - problem.usage(ties.sums)
         shifted = RowBounds(bounds.low - difference, bounds.high - difference)
     if best is None:
         raise explain(problem, sample, scales, run_pass, missed)
@@ -116,22 +121,21 @@ def complete_plan(
     problem: AllocationProblem,
     everyone: Everyone,
     asked: tuple[Floats, Scales, Look],
-    result: PassResult,
+    answer: tuple[PassResult, Ties],
     allowed_gap: float,
 ) -> tuple[Plan, Floats]:
     """Settle the near ties of a pass: a plan with its bound, and by how much it misses rows, shape (rows,)."""
-    prices, scales, look = asked
+    (prices, scales, look), (result, ties) = asked, answer
     error = rounding_error(problem, look.tables, (float(everyone.members.sum()), everyone.values, everyone.costs))
     upper = result.best + error + problem.bounds.support(prices)
-    near = sort_block(result.near)
+    near, reply = ties.near, ties.reply
     if (np.diff(np.sort(near.keys)) == 0).any():
         raise ValueError("a customer appears twice among the pairs")
     sums = _snap(result.sums)
-    reply = respond(near, problem, look.tables, look.noise)
     fixed = sums - chosen_sums(near, problem, reply.slots)
     used = problem.usage(fixed)
     left = RowBounds(problem.bounds.low - used, problem.bounds.high - used)
-    loss = 0.1 * allowed_gap * abs(float(sums[2].sum()))
+    loss = allowed_gap * abs(float(sums[2].sum()))
     sizes = row_sizes(problem, sums)
     settlement = settle(near, problem, left, scales, start=prices, sizes=sizes, allowed_loss=loss)
     order = np.argsort(near.keys)
@@ -164,8 +168,8 @@ def look_ahead(
     scales: Scales,
     *,
     share: float = 1.0,
-) -> tuple[Look, Response]:
-    """What to ask everyone, so that about the wanted number of customers of each cell are near ties; and the sample."""
+) -> Look:
+    """What to ask everyone, so that about the wanted number of customers of each cell are near ties."""
     tables = price_tables(problem, prices)
     reply = respond(sample.block, problem, tables, scales.noise)
     margins = reply.margins
@@ -173,13 +177,25 @@ def look_ahead(
     if np.count_nonzero(margins <= scales.noise) <= _TIED * len(margins):
         tables = tables.rounded()
     share *= NEAR_PAIRS / max(everyone.pairs, 1)
-    thresholds = np.full(problem.cell_count, np.inf)
+    reach = _reach(problem, sample, reply.slots, prices)
+    around = AROUND_PAIRS / max(everyone.pairs, 1) / reach
+    thresholds, reaches, shares = np.full((3, problem.cell_count), np.inf)
     for cell in np.flatnonzero(everyone.members).tolist():
         wanted = max(share, _LEAST_NEAR / everyone.members[cell])
         own = np.sort(margins[sample.block.cells == cell])
         if wanted < 1 and len(own):
             thresholds[cell] = own[min(int(np.ceil(wanted * len(own))), len(own) - 1)]
-    return Look(tables, scales.noise, thresholds), reply
+            reaches[cell] = max(own[min(int(np.ceil(reach * len(own))), len(own) - 1)], thresholds[cell])
+            shares[cell] = min(max(around, _LEAST_AROUND / everyone.members[cell] / reach), 1.0)
+    return Look(tables, scales.noise, thresholds, reaches, shares)
+
+
+def _reach(problem: AllocationProblem, sample: Sample, slots: Ints, prices: Floats) -> float:
+    """Share of customers around ties whom new prices may move: several sampling errors of the row known worst."""
+    chosen, sizes = chosen_sums(sample.block, problem, slots)[1], np.abs(problem.weights).sum(axis=0) > 0
+    counts = (problem.cells @ chosen * sizes).sum(axis=1) if len(prices) else np.empty(0)
+    fewest = counts[(prices != 0) & (counts > 0)].min(initial=np.inf)
+    return float(np.clip(_ERRORS / np.sqrt(fewest), *_REACHES))
 
 
 def _snap(sums: Floats) -> Floats:

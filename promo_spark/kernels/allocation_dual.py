@@ -182,7 +182,7 @@ class _Descent:
 def lowest_in_box(curve: Floats, slope: Floats, low: Floats, high: Floats, start: Floats) -> Floats:
     """Where ``x @ curve @ x / 2 + slope @ x`` is lowest between bounds, shape (n,).
 
-    Projected Newton steps (Bertsekas 1982) on a positive definite matrix.
+    Projected Newton steps (Bertsekas 1982) on a positive definite matrix; coordinate by coordinate where none helps.
 
     >>> lowest_in_box(np.eye(2), np.array([-3.0, 1.0]), np.zeros(2), np.full(2, 2.0), np.zeros(2)).tolist()
     [2.0, 0.0]
@@ -201,5 +201,14 @@ def lowest_in_box(curve: Floats, slope: Floats, low: Floats, high: Floats, start
                 x = x + moved
                 break
         else:
-            break
+            x = _one_by_one(curve, slope, (low, high), x)
+    return x
+
+
+def _one_by_one(curve: Floats, slope: Floats, box: tuple[Floats, Floats], x: Floats) -> Floats:
+    """Each coordinate in turn where it is lowest: always leads down, where Newton's step clipped to the box may not."""
+    x = x.copy()
+    for place in range(len(x)):
+        grade = curve[place] @ x + slope[place]
+        x[place] = np.clip(x[place] - grade / curve[place, place], box[0][place], box[1][place])
     return x

@@ -56,7 +56,7 @@ def _out_of_reach(problem: AllocationProblem, rows: Ints, run_pass: RunPass) -> 
             # Without anything chosen the sum is 0.
             if sign * end <= 0 or not np.isfinite(end):
                 continue
-            used = float(problem.usage(run_pass([Look(_row_tables(problem, row, sign), 0.0, nobody)])[0].sums)[row])
+            used = float(problem.usage(run_pass([Look.at(_row_tables(problem, row, sign), 0.0, nobody)])[0].sums)[row])
             if sign * (end - used) > TOLERANCE * abs(end):
                 found.append(Relaxation(row, used, sign * (end - used)))
     return found

@@ -10,7 +10,7 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_problem import AllocationProblem, Floats, Ints, RowBounds
-from promo_spark.kernels.allocation_response import PairBlock
+from promo_spark.kernels.allocation_response import TIES, PairBlock, draw_uniform, noise_weights
 
 _TIGHT = 1e-9
 
@@ -49,8 +49,14 @@ class Relaxation(NamedTuple):
     by: float
 
 
-def write_program(block: PairBlock, problem: AllocationProblem) -> PairProgram:
-    """Columns and rows of the linear program of a block; pairs that limits of nothing forbid are left out."""
+def write_program(block: PairBlock, problem: AllocationProblem, noise: float = 0.0) -> PairProgram:
+    """Columns and rows of the linear program of a block; pairs that limits of nothing forbid are left out.
+
+    Args:
+        block: Customers and pairs.
+        problem: The limits.
+        noise: Largest noise taken from a value, as ``respond`` takes it: prices that share out ties must know it.
+    """
     promotions, count = block.all_promotions(), problem.promotion_count
     _, banned, free_only = problem.bans
     of_pair = np.minimum(promotions, count - 1)
@@ -61,6 +67,7 @@ def write_program(block: PairBlock, problem: AllocationProblem) -> PairProgram:
     own = promotions[slots, customers].astype(np.int64)
     values = block.values[slots, customers].astype(np.float64)
     costs = block.costs[slots, customers].astype(np.float64)
+    priced = values - noise * draw_uniform(block.keys, TIES)[customers] * noise_weights(count)[own]
     cost, count_weight, value = problem.weights
     places = [np.empty((2, 0), dtype=np.int64)]
     entries = [np.empty(0)]
@@ -75,7 +82,7 @@ def write_program(block: PairBlock, problem: AllocationProblem) -> PairProgram:
     shape = (len(problem.rows), len(customers))
     coupling = sparse.csr_array((np.concatenate(entries), tuple(np.concatenate(places, axis=1))), shape=shape)
     caps, ends = _caps(problem, customers, own)
-    return PairProgram(slots, customers, values, coupling, caps, ends)
+    return PairProgram(slots, customers, priced, coupling, caps, ends)
 
 
 def _caps(problem: AllocationProblem, customers: Ints, promotions: Ints) -> tuple[sparse.csr_array, Floats]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from promo_spark.kernels.allocation_greedy import NONE, take_best
 from promo_spark.kernels.allocation_problem import AllocationProblem, Bools, Floats, Ints, PriceTables
 
-TIES, SAMPLING = 0, 1
+TIES, SAMPLING, AROUND = 0, 1, 2
 """Streams of random numbers."""
 NOISE = 2.0**-14
 """Largest noise, as a share of a typical value."""
@@ -128,15 +128,16 @@ def respond(block: PairBlock, problem: AllocationProblem, tables: PriceTables, n
     return response._replace(best=best)
 
 
-def chosen_sums(block: PairBlock, problem: AllocationProblem, slots: Ints) -> Floats:
-    """Cost, count and value of what is chosen, shape (3, cells, promotions)."""
+def chosen_sums(block: PairBlock, problem: AllocationProblem, slots: Ints, weights: Floats | None = None) -> Floats:
+    """Cost, count and value of what is chosen, each customer as often as its weight, shape (3, cells, promotions)."""
     _, customers = places = np.nonzero(slots != NONE)
     chosen = slots[places]
     promotions = chosen if block.promotions is None else block.promotions[chosen, customers].astype(np.int64)
     groups = block.cells[customers] * problem.promotion_count + promotions
     shape = (problem.cell_count, problem.promotion_count)
-    parts = (block.costs[chosen, customers], None, block.values[chosen, customers])
-    sums = [np.bincount(groups, weights=part, minlength=shape[0] * shape[1]) for part in parts]
+    own = None if weights is None else weights[customers]
+    costs, values = (part[chosen, customers] * (1.0 if own is None else own) for part in (block.costs, block.values))
+    sums = [np.bincount(groups, weights=part, minlength=shape[0] * shape[1]) for part in (costs, own, values)]
     return np.array(sums, dtype=np.float64).reshape(3, *shape)
 
 

@@ -71,24 +71,20 @@ def measure_scales(sample: Sample, problem: AllocationProblem) -> Scales:
 
 
 def thin(sample: Sample, pairs: int) -> Sample:
-    """About so many pairs: the customers of the smallest hashes, each standing for more of its cell."""
+    """About so many pairs: the customers of the smallest hashes, standing for all of their cell."""
     wanted = max(pairs // max(len(sample.block.values), 1), 1)
     if wanted >= len(sample.weights):
         return sample
     kept = np.sort(np.argsort(draw_uniform(sample.block.keys, SAMPLING), kind="stable")[:wanted])
-    block, cells = sample.block.take(kept), sample.block.cells
+    block, cells, own = sample.block.take(kept), sample.block.cells, sample.weights[kept]
     size = int(cells.max()) + 1
-    whole, part = np.bincount(cells, sample.weights, size), np.bincount(block.cells, minlength=size)
-    return Sample(block, (whole / np.maximum(part, 1))[block.cells])
+    whole, part = np.bincount(cells, sample.weights, size), np.bincount(block.cells, own, size)
+    return Sample(block, own * (whole / np.maximum(part, own.min(initial=1.0)))[block.cells])
 
 
 def weighted_sums(sample: Sample, problem: AllocationProblem, slots: Ints) -> Floats:
     """Cost, count and value of what is chosen, as for all customers, shape (3, cells, promotions)."""
-    # All customers of a cell have one weight, or all of the sample have.
-    sums = chosen_sums(sample.block, problem, slots)
-    members = np.bincount(sample.block.cells, minlength=problem.cell_count)
-    totals = np.bincount(sample.block.cells, sample.weights, minlength=problem.cell_count)
-    return sums * np.divide(totals, members, out=np.ones(len(totals)), where=members > 0)[:, None]
+    return chosen_sums(sample.block, problem, slots, sample.weights)
 
 
 def coefficients(block: PairBlock, problem: AllocationProblem, slots: Ints) -> sparse.csr_array:

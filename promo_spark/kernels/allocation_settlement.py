@@ -25,6 +25,7 @@ EXACT_PAIRS = 20_000
 _CORES = (1_500, 6_000, 24_000)
 _PER_ROW = 4
 _NODES = 400
+_SOLVER_SHARE = 0.1
 _MARGIN = 1e-5
 
 
@@ -56,7 +57,7 @@ def find_prices(
 ) -> Floats:
     """Multipliers of the rows for a sample, exact when it is small."""
     if sample.block.values.size <= EXACT_PAIRS and len(sample.weights):
-        program = write_program(sample.block, problem)
+        program = write_program(sample.block, problem, scales.noise)
         return exact_prices(program, bounds, scales.highest_prices, sample.weights)[0]
     return minimise_dual(sample, problem, bounds, scales, start)
 
@@ -90,10 +91,15 @@ def settle(
     prices = find_prices(Sample(block, np.ones(len(block.keys))), problem, bounds, scales, start)
     reply = respond(block, problem, price_tables(problem, prices), scales.noise)
     settlement = Settlement(reply.slots, np.full(len(problem.rows), np.inf))
+    bound = reply.best + bounds.support(prices)
+    # Sharing out ties costs up to the noise of each choice.
+    slack = allowed_loss + scales.noise * np.count_nonzero(reply.slots != NONE)
     for pairs in _CORES:
         core = _core(block, problem, reply, pairs)
         settlement = _settle_core(block, problem, bounds, (reply.slots, core), sizes=sizes, allowed_loss=allowed_loss)
-        if not settlement.missed.any() or core.all():
+        worth = float(chosen_sums(block, problem, settlement.slots)[2].sum())
+        is_good = not settlement.missed.any() and bound - worth <= slack
+        if is_good or core.all():
             break
     return settlement
 
@@ -117,7 +123,7 @@ def _settle_core(
     slack = tolerance / 2
     for _ in range(2):
         inner = RowBounds(left.low - slack, left.high + slack)
-        plan = best_plan(program, problem, inner, allowed_loss=allowed_loss, most_nodes=_NODES)
+        plan = best_plan(program, problem, inner, allowed_loss=_SOLVER_SHARE * allowed_loss, most_nodes=_NODES)
         if plan is None:
             break
         found = slots.copy()

@@ -11,8 +11,9 @@ import pyarrow as pa
 from pyspark.core.broadcast import Broadcast
 from pyspark.sql import DataFrame
 
-from promo_spark.kernels.allocation import Plan, complete_plan, find_plan, look_ahead
+from promo_spark.kernels.allocation import Plan, complete_plan, find_plan, look_ahead, sort_block
 from promo_spark.kernels.allocation_greedy import NONE
+from promo_spark.kernels.allocation_pass import Look, find_ties
 from promo_spark.kernels.allocation_problem import AllocationProblem, Ints
 from promo_spark.kernels.allocation_response import PairBlock, respond
 from promo_spark.kernels.allocation_sample import measure_scales
@@ -131,12 +132,14 @@ def budget_curve(
         shifted = replace(problem, rows=rows)
         scales = measure_scales(sample, shifted)
         prices = find_prices(sample, shifted, shifted.bounds, scales, prices)
-        look, _ = look_ahead(shifted, sample, everyone, prices, scales, share=1 / len(budgets))
+        look = look_ahead(shifted, sample, everyone, prices, scales, share=1 / len(budgets))
+        look = Look.at(look.tables, look.noise, look.thresholds)
         asked.append((shifted, prices, scales, look))
     results = make_runner(packed, problem)([look for *_, look in asked])
     points = []
     for budget, (shifted, prices, scales, look), result in zip(budgets, asked, results, strict=True):
-        plan, missed = complete_plan(shifted, everyone, (prices, scales, look), result, 5e-5)
+        ties = find_ties(sort_block(result.near), shifted, look)
+        plan, missed = complete_plan(shifted, everyone, (prices, scales, look), (result, ties), 5e-5)
         is_kept = not missed.any()
         cost = float(shifted.usage(plan.sums)[place]) if is_kept else np.nan
         value = plan.value if is_kept else np.nan

@@ -161,6 +161,33 @@ def test_a_hundred_thousand_customers_alike_are_shared_out(costs: float, monkeyp
     assert plan.gap < 1e-4
 
 
+@pytest.mark.parametrize(("customers", "promotions"), [(5_000, 1), (9_000, 2)])
+def test_few_customers_alike_are_shared_out_too(customers: int, promotions: int) -> None:
+    keys = np.random.default_rng(1).integers(-(2**62), 2**62, customers)
+    shape = (promotions, customers)
+    block = PairBlock(keys, np.zeros(customers, dtype=np.int64), None, np.full(shape, 2.0), np.full(shape, 0.5))
+    problem = AllocationProblem(promotions, rows=(make_row("budget", promotions, cost=1.0, high=0.2 * customers),))
+    plan, slots = run_in_memory(block, problem)
+    assert np.count_nonzero(slots != NONE) == 0.4 * customers
+    assert plan.gap < 1e-4
+
+
+def test_a_poor_sample_is_made_up_for_by_the_customers_around_ties(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocation, "NEAR_PAIRS", 2_000)
+    monkeypatch.setattr(allocation, "AROUND_PAIRS", 30_000)
+    customers, promotions = 60_000, 8
+    block = draw_pairs(customers, promotions, seed=5)
+    rows = tuple(
+        make_row(f"stock of {k}", promotions, count=np.eye(promotions)[k], high=0.04 * customers)
+        for k in range(promotions)
+    )
+    problem = AllocationProblem(promotions, rows=rows)
+    plan, slots = run_in_memory(block, problem, sample_share=0.03)
+    assert_keeps_limits(block, problem, slots)
+    assert plan.gap < 5e-5
+    assert plan.passes <= 3
+
+
 def test_a_budget_of_nothing_lets_only_free_promotions_through() -> None:
     block = draw_pairs(50, 3, seed=1)
     block.costs[1, ::2] = 0.0

@@ -36,6 +36,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.processes import machine, run_measured  # noqa: E402  (the path comes first)
 from promo_spark.contracts.decision_settings import RedemptionModel, UpliftSettings  # noqa: E402
 from promo_spark.contracts.decisions import NO_ARM  # noqa: E402
+from promo_spark.contracts.learning import FEEDBACK  # noqa: E402
 from promo_spark.contracts.settings import FeatureSettings  # noqa: E402
 from promo_spark.contracts.silver import (  # noqa: E402
     ASSIGNMENTS,
@@ -124,6 +125,7 @@ def decisions_of(outcome: Outcome, time_zone: str) -> DataFrame:
     rows = gather_decisions(
         order_lines=read(ORDER_LINES),
         assignments=read(ASSIGNMENTS),
+        feedback=read(FEEDBACK),
         promotions=read(PROMOTIONS),
         promotion_products=read(PROMOTION_PRODUCTS),
         redemptions=read(REDEMPTIONS),

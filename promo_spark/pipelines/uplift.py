@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.decisions import CANDIDATES, DECISIONS, LEARNERS, NO_ARM, SCORES, SEGMENT_UPLIFTS
@@ -50,10 +49,11 @@ def _lay_out(stage: Stage) -> None:
     settings, day, zone = stage.settings, stage.as_of_date, stage.settings.source.time_zone
     lines, promotions = stage.read(ORDER_LINES), stage.read(PROMOTIONS)
     covered, redemptions = stage.read(PROMOTION_PRODUCTS), stage.read(REDEMPTIONS)
-    decided = _decided(stage)
+    decided, handed_over = stage.read(ASSIGNMENTS), stage.read(FEEDBACK)
     decisions = gather_decisions(
         order_lines=lines,
         assignments=decided,
+        feedback=handed_over,
         promotions=promotions,
         promotion_products=covered,
         redemptions=redemptions,
@@ -70,6 +70,7 @@ def _lay_out(stage: Stage) -> None:
     candidates = gather_candidates(
         order_lines=lines,
         assignments=decided,
+        feedback=handed_over,
         promotions=promotions,
         promotion_products=covered,
         redemptions=redemptions,
@@ -88,12 +89,6 @@ def _lay_out(stage: Stage) -> None:
             f"{logged:,} rows of the arm none are customers that a decision does not name: what is learnt from them is "
             "observational."
         )
-
-
-def _decided(stage: Stage) -> DataFrame:
-    """Decisions of the ledger, and those that were handed over from here."""
-    ledger = stage.read(ASSIGNMENTS)
-    return ledger.unionByName(stage.read(FEEDBACK), allowMissingColumns=True)
 
 
 PIPELINE = Pipeline(

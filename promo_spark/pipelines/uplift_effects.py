@@ -18,6 +18,11 @@ from promo_spark.response.uplift_segments import estimate_segment_uplift
 from promo_spark.runtime.stage import Stage
 
 MODEL = "uplift"
+_LEFT_OUT = {
+    "certain_rows": "of past decisions left no choice (propensity 1)",
+    "uncompared_rows": "are of decisions that gave everybody a promotion, or nobody",
+    "one_armed_rows": "without a logged propensity all have one arm",
+}
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,11 @@ def _keep(stage: Stage, model: UpliftModel, rows: DataFrame) -> None:
     added = [f"uplift_{name}{end}" for name in OUTCOMES for end in ("", "_low", "_high")]
     stage.save_model(MODEL, model, sample, model.transform(sample).select(*added))
     stage.metrics({f"uplift_{name}": value for name, value in model.diagnostics.items()})
+    for name, told in _LEFT_OUT.items():
+        if model.diagnostics.get(name):
+            stage.limitation(
+                f"{model.diagnostics[name]:,.0f} rows {told}: they are left out of what promotions change."
+            )
     if model.learnt_from == "observational":
         stage.limitation(
             "what promotions change is learnt from decisions that were not randomised: customers who were chosen may "

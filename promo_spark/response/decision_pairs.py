@@ -22,8 +22,22 @@ def arms_of_promotions(*, promotions: DataFrame, arm_level: str) -> DataFrame:
     return promotions.select("promotion_id", F.coalesce(F.col(arm_level), F.col("promotion_id")).alias(OFFERED_ARM))
 
 
-def dated_assignments(*, assignments: DataFrame, time_zone: str) -> DataFrame:
-    """silver.assignments with decided_date, the retailer's own day, and is_given."""
+def dated_assignments(*, assignments: DataFrame, feedback: DataFrame, time_zone: str) -> DataFrame:
+    """Decisions of the ledger, and those handed over from here that it does not bring back.
+
+    Args:
+        assignments: silver.assignments.
+        feedback: learning.feedback.
+        time_zone: The retailer's.
+
+    Returns:
+        decision_id, customer_id, promotion_id, propensity, is_given, is_ledger, and decided_date, the retailer's own
+        day.
+    """
+    own = feedback.join(assignments.select("decision_id", "customer_id"), ["decision_id", "customer_id"], "left_anti")
+    assignments = assignments.withColumn("is_ledger", F.lit(True)).unionByName(
+        own.withColumn("is_ledger", F.lit(False)), allowMissingColumns=True
+    )
     is_given = (F.col("arm") != NO_ARM) & ~F.col("is_holdout")
     day = F.to_date(F.from_utc_timestamp("decided_at", time_zone))
     return assignments.select(
@@ -31,6 +45,7 @@ def dated_assignments(*, assignments: DataFrame, time_zone: str) -> DataFrame:
         "customer_id",
         F.when(F.col("arm") != NO_ARM, F.col("arm")).alias("promotion_id"),
         "propensity",
+        "is_ledger",
         is_given.alias("is_given"),
         day.alias("decided_date"),
     )
@@ -51,7 +66,7 @@ def past_pairs(*, dated: DataFrame, lines: DataFrame, as_of_date: date, settings
     Returns:
         decision_id, customer_id, promotion_id, propensity, is_given, is_logged, decided_date, end_date, carried_date.
     """
-    past = dated.where(F.col("decided_date") < F.lit(as_of_date))
+    past = dated.where(F.col("decided_date") < F.lit(as_of_date)).drop("is_ledger")
     offered = past.groupBy("decision_id").agg(
         F.array_sort(F.collect_set("promotion_id")).alias("_offered"),
         F.bool_or(~F.col("is_given")).alias("_has_controls"),

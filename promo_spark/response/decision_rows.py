@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from promo_spark.contracts.decision_settings import AssignSettings, UpliftSettings
 from promo_spark.contracts.decisions import CANDIDATES, DECISIONS, NO_ARM
 from promo_spark.contracts.features import PRODUCT_FEATURES
+from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.settings import FeatureSettings
 from promo_spark.contracts.silver import (
     ASSIGNMENTS,
@@ -30,6 +31,7 @@ from promo_spark.response.decision_pairs import OFFERED_ARM, dated_assignments, 
     DECISIONS,
     order_lines=ORDER_LINES,
     assignments=ASSIGNMENTS,
+    feedback=FEEDBACK,
     promotions=PROMOTIONS,
     promotion_products=PROMOTION_PRODUCTS,
     redemptions=REDEMPTIONS,
@@ -39,6 +41,7 @@ def gather_decisions(
     *,
     order_lines: DataFrame,
     assignments: DataFrame,
+    feedback: DataFrame,
     promotions: DataFrame,
     promotion_products: DataFrame,
     redemptions: DataFrame,
@@ -57,6 +60,7 @@ def gather_decisions(
     Args:
         order_lines: silver.order_lines.
         assignments: silver.assignments.
+        feedback: learning.feedback; decisions handed over from here.
         promotions: silver.promotions.
         promotion_products: silver.promotion_products; may be empty.
         redemptions: silver.redemptions; may be empty, nothing then counts as redeemed.
@@ -69,7 +73,7 @@ def gather_decisions(
     Returns:
         response.decisions.
     """
-    dated = dated_assignments(assignments=assignments, time_zone=time_zone)
+    dated = dated_assignments(assignments=assignments, feedback=feedback, time_zone=time_zone)
     lines = order_lines.where((F.col("order_date") < F.lit(as_of_date)) & F.col("customer_id").isNotNull())
     pairs = past_pairs(dated=dated, lines=lines, as_of_date=as_of_date, settings=settings)
     measured = describe_and_measure(
@@ -97,6 +101,7 @@ def gather_decisions(
     CANDIDATES,
     order_lines=ORDER_LINES,
     assignments=ASSIGNMENTS,
+    feedback=FEEDBACK,
     promotions=PROMOTIONS,
     promotion_products=PROMOTION_PRODUCTS,
     redemptions=REDEMPTIONS,
@@ -107,6 +112,7 @@ def gather_candidates(
     *,
     order_lines: DataFrame,
     assignments: DataFrame,
+    feedback: DataFrame,
     promotions: DataFrame,
     promotion_products: DataFrame,
     redemptions: DataFrame,
@@ -125,6 +131,7 @@ def gather_candidates(
     Args:
         order_lines: silver.order_lines.
         assignments: silver.assignments.
+        feedback: learning.feedback; decisions handed over from here.
         promotions: silver.promotions.
         promotion_products: silver.promotion_products; may be empty.
         redemptions: silver.redemptions; may be empty.
@@ -138,10 +145,10 @@ def gather_candidates(
     Returns:
         response.candidates.
     """
-    dated = dated_assignments(assignments=assignments, time_zone=time_zone)
+    dated = dated_assignments(assignments=assignments, feedback=feedback, time_zone=time_zone)
     lines = order_lines.where((F.col("order_date") < F.lit(as_of_date)) & F.col("customer_id").isNotNull())
     planned = promotions.where(_is_planned(settings, as_of_date)).select("promotion_id")
-    listed = dated.where("promotion_id IS NOT NULL").select("promotion_id", "customer_id").distinct()
+    listed = dated.where("is_ledger AND is_given").select("promotion_id", "customer_id").distinct()
     listed = listed.join(F.broadcast(planned), "promotion_id", "left_semi")
     registered = customers.where(F.col("registered_date") < F.lit(as_of_date)).select("customer_id")
     known = lines.select("customer_id").union(registered).union(listed.select("customer_id")).distinct()

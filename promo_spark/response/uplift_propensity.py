@@ -27,6 +27,8 @@ def estimate_propensities(
         floor: See ``trimming_limits``.
         n_arms: Number of arms, the control among them.
 
+    Rows without one that all have the same arm are left out where others have theirs logged.
+
     Returns:
         The rows that are kept, every propensity filled; how well the arms overlap; what to unpersist in the end.
     """
@@ -39,6 +41,9 @@ def estimate_propensities(
         counts[row["arm_index"]] = row["count"]
     present = np.flatnonzero(counts)
     if len(present) < 2:  # noqa: PLR2004  (two arms make a comparison)
+        unknown.unpersist()
+        if counts.sum() < numbered.count():
+            return known, {"one_armed_rows": float(counts.sum())}, ()
         raise ValueError("decisions without a logged propensity all have one arm: nothing says how it was chosen")
     limits = trimming_limits(counts / counts.sum(), floor)
     filled = [_fill(unknown, fold, n_arms) for fold in range(folds)]

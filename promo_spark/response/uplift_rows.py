@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from promo_spark.kernels.effect_models import CONTROL
 from promo_spark.kernels.gram_regression import Floats, Standardiser, fit_standardiser
+from promo_spark.response.decision_levels import align_decisions
 from promo_spark.response.uplift_propensity import estimate_propensities
 
 ARM, FOLD, PART = "arm_index", "fold", "part"
@@ -81,13 +82,14 @@ def prepare_rows(
         propensity_floor: Rows in which an estimated propensity is lower are left out, see ``trimming_limits``.
         seed: Of the folds.
 
+    Rows whose arm was certain, and decisions that compare nothing, are left out and counted in the diagnostics.
+
     Raises:
         ValueError: Names every fault of the rows at once.
     """
     n_folds = max(folds, FEWEST_FOLDS)
     _check_columns(rows, outcomes)
-    told = _audit(rows, outcomes, len(covariate_names))
-    _raise_faults(told, outcomes, n_folds)
+    rows, told, left_out = _compared(rows, outcomes, len(covariate_names), n_folds)
     arms = (CONTROL, *sorted(row["arm"] for row in told if row["arm"] != CONTROL))
     fold = F.pmod(F.xxhash64("customer_id", F.lit(seed)), F.lit(n_folds)).cast("int")
     numbered = rows.select(
@@ -101,13 +103,14 @@ def prepare_rows(
         F.array(*[F.col(name).cast("double") for name in outcomes]).alias(OUTCOMES),
     )
     unknown = sum(row["unknown_propensities"] for row in told)
-    diagnostics = _logged_overlap(told)
+    diagnostics = _logged_overlap(told) | left_out
     held: tuple[DataFrame, ...] = ()
     if unknown:
         numbered, estimated, held = estimate_propensities(
             numbered, folds=n_folds, floor=propensity_floor, n_arms=len(arms)
         )
         diagnostics |= estimated
+        unknown -= int(estimated.get("one_armed_rows", 0))
     width = rows.sparkSession.sparkContext.defaultParallelism
     laid_out = numbered.repartition(width, "customer_id").sortWithinPartitions("customer_id", "decision_id").persist()
     sample, sample_folds = _draw(laid_out, seed)
@@ -133,17 +136,32 @@ def _check_columns(rows: DataFrame, outcomes: tuple[str, ...]) -> None:
         raise ValueError(f"uplift rows lack columns: {', '.join(missing) or 'an outcome'}")
 
 
+def _compared(
+    rows: DataFrame, outcomes: tuple[str, ...], n_covariates: int, folds: int
+) -> tuple[DataFrame, list[Row], dict[str, float]]:
+    """The rows that tell something, from their decisions' levels; what is in them; and how many were left out."""
+    told = _audit(rows, outcomes, n_covariates)
+    _raise_faults(told, outcomes, folds, of_rows_only=True)
+    certain = sum(row["certain"] for row in told)
+    if certain:
+        rows = rows.where(F.coalesce(F.col(PROPENSITY) < 1, F.lit(True)))
+    aligned = align_decisions(rows=rows, outcomes=outcomes)
+    told = _audit(aligned.rows, outcomes, n_covariates)
+    _raise_faults(told, outcomes, folds)
+    return aligned.rows, told, {"certain_rows": float(certain), "uncompared_rows": float(aligned.left_out)}
+
+
 def _audit(rows: DataFrame, outcomes: tuple[str, ...], n_covariates: int) -> list[Row]:
     propensity = F.col(PROPENSITY).cast("double")
     is_logged = propensity.isNotNull()
-    wrong = is_logged & ~((propensity > 0) & (propensity < 1))
+    wrong = is_logged & ~((propensity > 0) & (propensity <= 1))
     told = {
         **{f"the outcome {name} is missing, NaN or infinite": ~_finite(F.col(name)) for name in outcomes},
         f"the covariates are not {n_covariates} finite numbers": (
             F.coalesce(F.size(COVARIATES) != n_covariates, F.lit(True))
             | F.exists(COVARIATES, lambda one: ~_finite(one))
         ),
-        "the propensity is not between 0 and 1 (0 cannot happen, 1 teaches nothing: NULL means not drawn)": wrong,
+        "the propensity is not above 0 and at most 1 (NULL means not drawn)": wrong,
     }
     if "propensities" in rows.columns:
         shares = F.map_values("propensities")
@@ -156,6 +174,7 @@ def _audit(rows: DataFrame, outcomes: tuple[str, ...], n_covariates: int) -> lis
             F.count("*").alias("rows"),
             F.count_distinct("customer_id").alias("customers"),
             F.count_if(~is_logged).alias("unknown_propensities"),
+            F.count_if(propensity == 1).alias("certain"),
             F.min(1 / weight).alias("least"),
             F.max(1 / weight).alias("largest"),
             F.sum(weight).alias("weights"),
@@ -174,7 +193,7 @@ def _finite(value: Expression) -> Expression:
     return F.coalesce(~F.isnan(number) & (F.abs(number) != float("inf")), F.lit(False))
 
 
-def _raise_faults(told: list[Row], outcomes: tuple[str, ...], folds: int) -> None:
+def _raise_faults(told: list[Row], outcomes: tuple[str, ...], folds: int, *, of_rows_only: bool = False) -> None:
     arms = [row["arm"] for row in told]
     faults: dict[str, int] = {}
     for row in told:
@@ -183,12 +202,12 @@ def _raise_faults(told: list[Row], outcomes: tuple[str, ...], folds: int) -> Non
     words = [f"in {count} rows {fault}" for fault, count in faults.items() if count]
     if None in arms:
         words.append("some rows have no arm")
-    if CONTROL not in arms:
+    if CONTROL not in arms and not of_rows_only:
         words.append(f"no row has the arm '{CONTROL}', the control that every arm is held against")
-    if not [arm for arm in arms if arm not in (None, CONTROL)]:
+    if not [arm for arm in arms if arm not in (None, CONTROL)] and not of_rows_only:
         words.append("no row has a treated arm")
     few = [f"{row['arm']} ({row['customers']})" for row in told if row["customers"] < 2 * folds]
-    if few:
+    if few and not of_rows_only:
         words.append(f"arms with fewer than {2 * folds} customers cannot be learnt: {', '.join(few)}")
     if words:
         raise ValueError(f"uplift of {', '.join(outcomes)} cannot be learnt: " + "; ".join(words))

@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from promo_spark.contracts.features import AFFINITY
+from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.measurement import BACKTESTS
 from promo_spark.contracts.response import PANEL
 from promo_spark.contracts.settings import Settings
@@ -116,6 +117,12 @@ def test_an_interrupted_stage_is_refused_whoever_finished_before(accounts: list[
     begun = [replace(account, is_finished=account.stage != "response") for account in accounts]
     with pytest.raises(SourceError, match=r"response, which was interrupted .* Run jobs/response\.py again"):
         basis_of(PLAN, begun, present())
+
+
+def test_feedback_of_a_later_stage_is_no_ground_to_stand_on(accounts: list[Account]) -> None:
+    export = Account("export", 99, False, frozenset({FEEDBACK.name}), {CODE: "of another day"}, frozenset())
+    reader = replace(RESPONSE, reads=(*RESPONSE.reads, FEEDBACK))
+    assert basis_of(reader, [*accounts, export], present()) == basis_of(RESPONSE, accounts, present())
 
 
 def test_missing_inputs_are_named(accounts: list[Account]) -> None:

@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame, Row
 
 from promo_spark.contracts.decision_settings import AssignSettings, UpliftSettings
 from promo_spark.contracts.features import PRODUCT_FEATURES
+from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.settings import FeatureSettings
 from promo_spark.contracts.silver import (
     ASSIGNMENTS,
@@ -76,6 +77,10 @@ def tables(make_rows: MakeRows) -> Tables:
         assigned("third", "c1", "p1", THIRD),
         assigned("planned", "c2", "p3", DAY),
     ]
+    handed_over = [
+        assigned("first", "c1", "p1", FIRST, propensity=0.9),
+        assigned("planned", "c3", "p3", DAY, propensity=0.5),
+    ]
     promotions = [
         {"promotion_id": "p1", "promotion_type": "kind", "start_date": FIRST, "end_date": SECOND},
         {"promotion_id": "p2", "promotion_type": None, "start_date": SECOND, "end_date": THIRD},
@@ -87,6 +92,7 @@ def tables(make_rows: MakeRows) -> Tables:
     return {
         "order_lines": make_rows(ORDER_LINES, lines),
         "assignments": make_rows(ASSIGNMENTS, assignments),
+        "feedback": make_rows(FEEDBACK, handed_over),
         "promotions": make_rows(PROMOTIONS, promotions),
         "promotion_products": make_rows(
             PROMOTION_PRODUCTS,
@@ -135,6 +141,7 @@ def test_decisions_whose_windows_are_over_with_their_controls(tables: Tables) ->
         ("second", "c2"): ("none", "p2", False, SECOND),
         ("second", "c3"): ("none", "p2", False, SECOND),
     }
+    assert rows["first", "c1"].propensity == pytest.approx(0.4), "what the ledger brings back counts once"
     assert rows["first", "c3"].propensity == pytest.approx(0.2)
     assert rows["second", "c2"].propensity is None
 

@@ -32,9 +32,9 @@ def prepare(rows: DataFrame) -> None:
 
 # SQL, because a column can only be made once there is a session.
 FAULTS = {
-    "propensity 0": ("propensity", "0D", "propensity is not between 0 and 1"),
-    "propensity 1": ("propensity", "1D", "propensity is not between 0 and 1"),
-    "propensity NaN": ("propensity", "double('NaN')", "propensity is not between 0 and 1"),
+    "propensity 0": ("propensity", "0D", "propensity is not above 0 and at most 1"),
+    "propensity 2": ("propensity", "2D", "propensity is not above 0 and at most 1"),
+    "propensity NaN": ("propensity", "double('NaN')", "propensity is not above 0 and at most 1"),
     "outcome NaN": ("y", "double('NaN')", "outcome y is missing, NaN or infinite"),
     "outcome missing": ("y", "cast(NULL AS double)", "outcome y is missing, NaN or infinite"),
     "covariate infinite": ("covariates", "array(double('Infinity'), 1D)", "not 2 finite numbers"),
@@ -103,3 +103,44 @@ def test_propensities_that_were_not_logged_are_estimated(spark: SparkSession) ->
     assert told["propensity_min"] >= 0.05
     assert told["estimated_propensity_rate"] == 1
     assert y[chosen].mean() - y[~chosen].mean() > 2, "the plain comparison is far off"
+
+
+@pytest.mark.spark
+def test_rows_without_choice_and_decisions_without_controls_are_left_out(rows: DataFrame) -> None:
+    forced = rows.where("arm = 'mailer'").withColumns(
+        {"decision_id": F.lit("forced"), "propensity": F.lit(1.0), "y": F.lit(50.0)}
+    )
+    alone = rows.where("arm = 'mailer'").withColumns({"decision_id": F.lit("alone"), "y": F.lit(50.0)})
+    prepared = prepare_rows(
+        rows=rows.union(forced).union(alone),
+        outcomes=("y",),
+        covariate_names=("a", "b"),
+        folds=3,
+        propensity_floor=0.02,
+    )
+    try:
+        assert prepared.frame.select("decision_id").distinct().toPandas()["decision_id"].tolist() == ["d"]
+        assert prepared.diagnostics["certain_rows"] == 30
+        assert prepared.diagnostics["uncompared_rows"] == 30
+        assert prepared.learnt_from == "randomised"
+    finally:
+        prepared.release()
+
+
+@pytest.mark.spark
+def test_arms_are_held_against_the_controls_of_their_own_decisions(spark: SparkSession) -> None:
+    rng = np.random.default_rng(7)
+    told = []
+    for decision, arm, level in (("summer", "mailer", 100.0), ("winter", "coupon", 60.0)):
+        for place in range(2000):
+            own = arm if rng.random() < 0.5 else "none"
+            x = rng.normal()
+            effect = 2.0 if own == "coupon" else 0.0
+            told.append((f"c{place:04d}", decision, own, 0.5, [x, 1.0], level + x + effect + rng.normal()))
+    model = fit_uplift(rows=spark.createDataFrame(told, COLUMNS), outcomes=("y",), covariate_names=("a", "b"))
+    found = model.diagnostics
+    for arm, truth in (("mailer", 0.0), ("coupon", 2.0)):
+        error = found[f"mean_uplift_y_{arm}_se"]
+        # A difference of two means of 1,000 of spread 1.
+        assert error == pytest.approx(np.sqrt(2 / 1000), rel=0.3)
+        assert found[f"mean_uplift_y_{arm}"] == pytest.approx(truth, abs=4 * error)

@@ -6,6 +6,7 @@ from promo_spark.contracts.decisions import DECISION_TABLES
 from promo_spark.contracts.features import FEATURES
 from promo_spark.contracts.ideas import IDEAS
 from promo_spark.contracts.identity import IDENTITY
+from promo_spark.contracts.kpis import KPI_TABLES
 from promo_spark.contracts.learning import LEARNING
 from promo_spark.contracts.measurement import MEASUREMENT
 from promo_spark.contracts.plans import PLANS
@@ -35,6 +36,7 @@ TABLES: dict[str, TableContract] = {
         *ASSIGNMENT_TABLES,
         *IDEAS,
         *MEASUREMENT,
+        *KPI_TABLES,
         *LEARNING,
         *AUDIT,
         *TRUTH,

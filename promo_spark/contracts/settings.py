@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings, UpliftSettings
+from promo_spark.contracts.kpi_settings import FairnessSettings, KpiSettings
 from promo_spark.contracts.offers import Promotions
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
 from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings
@@ -249,6 +250,8 @@ class Settings(Frozen):
     assign: AssignSettings = AssignSettings()
     ideas: IdeaSettings = IdeaSettings()
     backtest: BacktestSettings = BacktestSettings()
+    kpis: KpiSettings = KpiSettings()
+    fairness: FairnessSettings = FairnessSettings()
     report: ReportSettings = ReportSettings()
     tune: TuneSettings = TuneSettings()
     promotions: Promotions

@@ -3,6 +3,7 @@
 from promo_spark.contracts.assignment import ASSIGNMENT_TABLES
 from promo_spark.contracts.audit import AUDIT
 from promo_spark.contracts.decisions import DECISION_TABLES
+from promo_spark.contracts.fairness import FAIRNESS_TABLES
 from promo_spark.contracts.features import FEATURES
 from promo_spark.contracts.ideas import IDEAS
 from promo_spark.contracts.identity import IDENTITY
@@ -37,6 +38,7 @@ TABLES: dict[str, TableContract] = {
         *IDEAS,
         *MEASUREMENT,
         *KPI_TABLES,
+        *FAIRNESS_TABLES,
         *LEARNING,
         *AUDIT,
         *TRUTH,

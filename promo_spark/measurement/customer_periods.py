@@ -116,51 +116,44 @@ def _inside(day: str, flags: Flags, period: str) -> Expression:
 
 
 def _purchases(lines: DataFrame, flags: Flags) -> DataFrame:
+    """Sums over baskets: a basket has one day, and counts once however many lines it has."""
+    recent = lines.where(F.col("day") >= flags["before"][0])
+    amounts = [F.sum(name).alias(name) for name in AMOUNTS]
+    baskets = recent.groupBy("customer_id", "basket_id", "day", "is_return").agg(*amounts)
     sums = []
     for period in PERIODS:
         inside = _inside("day", flags, period)
-        bought = F.when(inside & ~F.col("is_return"), F.col("basket_id"))
-        returned = F.when(inside & F.col("is_return"), F.col("basket_id"))
         sums += [summed(F.when(inside, F.col(name))).alias(f"{name}_{period}") for name in AMOUNTS]
-        sums += [F.count_distinct(bought).cast("double").alias(f"orders_{period}")]
-        sums += [F.count_distinct(returned).cast("double").alias(f"return_orders_{period}")]
-    first = F.min(F.when(~F.col("is_return"), F.col("day"))).alias("first_bought")
-    found = lines.groupBy("customer_id").agg(first, *sums)
-    news = {
-        f"new_customers_{period}": F.coalesce(_inside("first_bought", flags, period), F.lit(False)).cast("double")
-        for period in PERIODS
-    }
-    return found.withColumns(news).drop("first_bought")
+        sums += [F.count_if(inside & ~F.col("is_return")).cast("double").alias(f"orders_{period}")]
+        sums += [F.count_if(inside & F.col("is_return")).cast("double").alias(f"return_orders_{period}")]
+    return baskets.groupBy("customer_id").agg(*sums)
 
 
 def _visits(lines: DataFrame, browsed: DataFrame, registered: DataFrame, flags: Flags) -> DataFrame:
-    bought = lines.where(~F.col("is_return")).select("customer_id", "day")
-    days = bought.unionByName(browsed).distinct().withColumn("is_visit", F.lit(True))
-    joined = registered.select("customer_id", F.col("registered_date").alias("day"), F.lit(False).alias("is_visit"))
-    returned = lines.select("customer_id", "day", F.lit(False).alias("is_visit"))
-    visits = [
-        F.count_if(_inside("day", flags, period) & F.col("is_visit")).cast("double").alias(f"visits_{period}")
-        for period in PERIODS
-    ]
-    found = (
-        days.unionByName(joined)
-        .unionByName(returned)
-        .groupBy("customer_id")
-        .agg(
-            F.min("day").alias("first_known"),
-            F.min(F.when(F.col("is_visit"), F.col("day"))).alias("first_day"),
-            *visits,
-        )
+    """Days with a purchase or an event, and how long the customer has been known."""
+    bought = F.when(~F.col("is_return"), F.col("day"))
+    facts = (
+        lines.select("customer_id", "day", bought.alias("bought"), bought.alias("visited"))
+        .unionByName(browsed.withColumn("visited", F.col("day")), allowMissingColumns=True)
+        .unionByName(registered.select("customer_id", F.col("registered_date").alias("day")), allowMissingColumns=True)
     )
-    return found.withColumns(
-        {
-            f"new_visits_{period}": F.when(_inside("first_day", flags, period), F.col(f"visits_{period}")).otherwise(
-                F.lit(0.0)
-            )
-            for period in PERIODS
-        }
-        | {f"known_{period}": (F.col("first_known") < flags[period][1]).cast("double") for period in PERIODS}
+    firsts = {"day": "first_known", "bought": "first_bought", "visited": "first_visited"}
+    days = facts.groupBy("customer_id", F.when(F.col("visited") >= flags["before"][0], F.col("visited")).alias("at"))
+    daily = days.agg(*(F.min(name).alias(first) for name, first in firsts.items()))
+    visits = [F.count_if(_inside("at", flags, period)).cast("double").alias(f"visits_{period}") for period in PERIODS]
+    found = daily.groupBy("customer_id").agg(*(F.min(first).alias(first) for first in firsts.values()), *visits)
+    return found.withColumns({name: value for period in PERIODS for name, value in _news(flags, period).items()})
+
+
+def _news(flags: Flags, period: str) -> dict[str, Expression]:
+    is_new, has_bought = (
+        F.coalesce(_inside(first, flags, period), F.lit(False)) for first in ("first_visited", "first_bought")
     )
+    return {
+        f"new_visits_{period}": F.when(is_new, F.col(f"visits_{period}")).otherwise(F.lit(0.0)),
+        f"new_customers_{period}": has_bought.cast("double"),
+        f"known_{period}": (F.col("first_known") < flags[period][1]).cast("double"),
+    }
 
 
 def _rated(ratings: DataFrame, as_of_date: date, flags: Flags) -> DataFrame:

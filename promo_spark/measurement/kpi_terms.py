@@ -58,18 +58,18 @@ def lay_out_promotion_terms(
     Returns:
         measurement.kpi_terms: of each promotion, and of all of them together for everybody and by segment.
     """
-    pairs = promotion_customers
-    before = pairs.where("is_given").select(*_PAIR, _exploded(_before_term))
-    kept = pairs.where("weight IS NOT NULL").select(*_PAIR, _exploded(_holdout_term))
-    brought = before.unionByName(kept).select(*_PAIR, "_term.*")
-    own = brought.withColumns({"scope": F.lit("promotion"), "scope_id": F.col("promotion_id")})
-    sums = [_known_sum(name) for name in TERMS]
-    pooled = brought.groupBy("customer_id", "kpi", "comparison").agg(*sums)
-    together = _scoped(pooled, segment_customers, as_of_date)
-    return own.withColumn(AS_OF_DATE, F.lit(as_of_date)).drop("promotion_id").unionByName(together)
-
-
-_PAIR = ("promotion_id", "customer_id")
+    before = F.array(*(_before_term(kpi) for kpi in PROMOTION_KPIS))
+    kept = F.array(*(_holdout_term(kpi) for kpi in PROMOTION_KPIS))
+    nothing = F.slice(before, 1, 0)
+    of_given = F.when(F.col("is_given"), before).otherwise(nothing)
+    of_drawn = F.when(F.col("weight").isNotNull(), kept).otherwise(nothing)
+    brought = promotion_customers.select(
+        "promotion_id", "customer_id", F.explode(F.concat(of_given, of_drawn)).alias("_term")
+    )
+    own = F.struct(F.lit("promotion").alias("scope"), F.col("promotion_id").alias("scope_id"))
+    scoped = _scoped(brought.select("promotion_id", "customer_id", "_term.*"), segment_customers, as_of_date, own)
+    scope = ("customer_id", "kpi", "comparison", "scope", "scope_id", AS_OF_DATE)
+    return scoped.groupBy(*scope).agg(*(_known_sum(name) for name in TERMS))
 
 
 def _known_sum(name: str) -> Expression:
@@ -78,13 +78,14 @@ def _known_sum(name: str) -> Expression:
     return F.sum(F.when(known, F.col(name))).alias(name)
 
 
-def _scoped(brought: DataFrame, segment_customers: DataFrame, as_of_date: date) -> DataFrame:
-    """The same terms for everybody and for the customer's segment."""
+def _scoped(brought: DataFrame, segment_customers: DataFrame, as_of_date: date, *further: Expression) -> DataFrame:
+    """The same terms for everybody, for the customer's segment and for further scopes."""
     segments = segment_customers.select("customer_id", F.col("segment_id").cast("string").alias("_segment"))
     placed = brought.join(segments, "customer_id", "left")
     everybody = F.struct(F.lit("all").alias("scope"), F.lit(ALL).alias("scope_id"))
-    own = F.struct(F.lit("segment").alias("scope"), F.col("_segment").alias("scope_id"))
-    scopes = F.when(F.col("_segment").isNull(), F.array(everybody)).otherwise(F.array(everybody, own))
+    segment = F.struct(F.lit("segment").alias("scope"), F.col("_segment").alias("scope_id"))
+    with_segment = F.array(everybody, segment, *further)
+    scopes = F.when(F.col("_segment").isNull(), F.array(everybody, *further)).otherwise(with_segment)
     exploded = placed.withColumn("_scope", F.explode(scopes)).select("*", "_scope.*")
     return exploded.withColumn(AS_OF_DATE, F.lit(as_of_date)).drop("_segment", "_scope")
 
@@ -109,11 +110,6 @@ def _period_term(kpi: Kpi) -> Expression:
     bottoms = [_sum_of(kpi.bottom, PERIOD_MEASURES, period) for period in ("now", "before")]
     nothing = F.lit(0.0)
     return _term(kpi, "before", tops[0], bottoms[0], tops[1], bottoms[1], nothing, nothing)
-
-
-def _exploded(make: object) -> Expression:
-    terms = [make(kpi) for kpi in PROMOTION_KPIS]  # type: ignore[operator]  # one of the two makers below
-    return F.explode(F.array(*terms)).alias("_term")
 
 
 def _before_term(kpi: Kpi) -> Expression:

@@ -91,9 +91,9 @@ def sum_promotion_customers(
         default_rate=features.margin_rate,
     )
     first = as_of_date - timedelta(days=2 * settings.promotion_days)
-    days = _product_days(lines.where(F.col("day") >= F.lit(first)))
+    sound = lines.where((F.col("day") >= F.lit(first)) & ~F.col("is_return") & ~F.col("is_outlier"))
     covered = promotion_products.select("promotion_id", "product_id").distinct()
-    bought = _bought(pairs, days, covered, product_features)
+    bought = _bought(pairs, sound, covered, product_features)
     used = _used(pairs, redemptions)
     seen = _seen(pairs, exposures, events, covered, time_zone)
     known = (
@@ -163,48 +163,43 @@ def _pairs(assignments: DataFrame, windows: DataFrame, as_of_date: date, time_zo
     )
 
 
-def _product_days(lines: DataFrame) -> DataFrame:
-    """What each customer bought of each product on each day, with its category."""
-    sound = lines.where(~F.col("is_return") & ~F.col("is_outlier"))
-    sums = [F.sum(name).alias(name) for name in AMOUNTS]
-    return sound.groupBy("customer_id", "day", "product_id", "category").agg(*sums)
-
-
-def _bought(pairs: DataFrame, days: DataFrame, covered: DataFrame, product_features: DataFrame) -> DataFrame:
+def _bought(pairs: DataFrame, lines: DataFrame, covered: DataFrame, product_features: DataFrame) -> DataFrame:
     """Sums over what the pair's customer bought in its two periods."""
-    categories = product_features.select("product_id", F.col("category").alias("_category"))
-    neighbours = covered.join(F.broadcast(categories), "product_id").select("promotion_id", "_category").distinct()
+    categories = product_features.select("product_id", "category")
+    neighbours = covered.join(F.broadcast(categories), "product_id").select("promotion_id", "category").distinct()
     window = pairs.select(*_PAIR, "first_day", "last_day", "before_day")
-    inside = F.col("day").between(F.col("before_day"), F.col("last_day"))
     around = (
-        days.join(window, "customer_id")
-        .where(inside)
+        lines.join(window, "customer_id")
+        .where(F.col("day").between(F.col("before_day"), F.col("last_day")))
         .join(covered.withColumn("is_promoted", F.lit(True)), ["promotion_id", "product_id"], "left")
-        .join(
-            neighbours.select("promotion_id", F.col("_category").alias("category"), F.lit(True).alias("is_near")),
-            ["promotion_id", "category"],
-            "left",
-        )
-        .withColumns({name: F.coalesce(name, F.lit(False)) for name in ("is_promoted", "is_near")})
+        .join(neighbours.withColumn("is_near", F.lit(True)), ["promotion_id", "category"], "left")
+    )
+    promoted = F.coalesce("is_promoted", F.lit(False))
+    near = F.coalesce("is_near", F.lit(False)) & ~promoted
+    daily = around.groupBy(*_PAIR, "day", (F.col("day") >= F.col("first_day")).alias("is_now")).agg(
+        F.sum("sales").alias("sales"),
+        F.sum("margin").alias("margin"),
+        *(F.sum(F.when(promoted, F.col(name))).alias(f"promoted_{name}") for name in AMOUNTS),
+        F.sum(F.when(near, F.col("sales"))).alias("neighbour_sales"),
+        F.count_if(promoted).alias("promoted_lines"),
     )
     sums = []
     for period in ("now", "before"):
-        then = F.col("day") >= F.col("first_day") if period == "now" else F.col("day") < F.col("first_day")
-        promoted, near = then & F.col("is_promoted"), then & F.col("is_near") & ~F.col("is_promoted")
-        sums += [
-            summed(F.when(then, F.col("sales"))).alias(f"sales_{period}"),
-            summed(F.when(then, F.col("margin"))).alias(f"margin_{period}"),
-            F.count_distinct(F.when(then, F.col("day"))).cast("double").alias(f"visits_{period}"),
-            *(summed(F.when(promoted, F.col(name))).alias(f"promoted_{name}_{period}") for name in AMOUNTS),
-            F.count_if(promoted).alias(f"promoted_lines_{period}"),
-            summed(F.when(near, F.col("sales"))).alias(f"neighbour_sales_{period}"),
-        ]
-    return around.groupBy(*_PAIR).agg(*sums)
+        then = F.col("is_now") if period == "now" else ~F.col("is_now")
+        sums += [summed(F.when(then, F.col(name))).alias(f"{name}_{period}") for name in _AMOUNTS]
+        sums += [F.count_if(then).cast("double").alias(f"visits_{period}")]
+        sums += [F.sum(F.when(then, F.col("promoted_lines"))).alias(f"promoted_lines_{period}")]
+    return daily.groupBy(*_PAIR).agg(*sums)
+
+
+_AMOUNTS = (*("sales", "margin", "neighbour_sales"), *(f"promoted_{name}" for name in AMOUNTS))
 
 
 def _used(pairs: DataFrame, redemptions: DataFrame) -> DataFrame:
     window = pairs.select(*_PAIR, "first_day", "last_day")
-    used = redemptions.join(window, list(_PAIR)).where(F.col("redeemed_date").between(F.col("first_day"), F.col("last_day")))
+    used = redemptions.join(window, list(_PAIR)).where(
+        F.col("redeemed_date").between(F.col("first_day"), F.col("last_day"))
+    )
     return used.select(*_PAIR, F.lit(1.0).alias("redeemers_now")).distinct()
 
 

@@ -3,6 +3,7 @@
 from promo_spark.pipelines import (
     assign,
     backtest,
+    fairness,
     features,
     ideas,
     ingest,
@@ -27,5 +28,6 @@ ALL = (
     ideas.PIPELINE,
     backtest.PIPELINE,
     kpis.PIPELINE,
+    fairness.PIPELINE,
     report.PIPELINE,
 )

@@ -34,12 +34,14 @@ from promo_spark.runtime.stage import Stage
 
 def run(stage: Stage) -> None:
     """Sum up customers, lay out what each brings to each figure, and estimate the figures."""
-    terms = _period_terms(stage).unionByName(_promotion_terms(stage)).unionByName(_plan_terms(stage))
+    segments = _segments(stage)
+    terms = _period_terms(stage, segments).unionByName(_promotion_terms(stage, segments))
+    terms = terms.unionByName(_plan_terms(stage))
     stage.write(KPIS, measure_kpis(terms=terms, as_of_date=stage.as_of_date, settings=stage.settings.kpis))
     _account(stage)
 
 
-def _period_terms(stage: Stage) -> DataFrame:
+def _period_terms(stage: Stage, segments: DataFrame) -> DataFrame:
     periods = sum_customer_periods(
         order_lines=stage.read(ORDER_LINES),
         events=stage.read(EVENTS),
@@ -53,12 +55,10 @@ def _period_terms(stage: Stage) -> DataFrame:
         settings=stage.settings.kpis,
         features=stage.settings.features,
     )
-    return lay_out_period_terms(
-        customer_periods=periods, segment_customers=_segments(stage), as_of_date=stage.as_of_date
-    )
+    return lay_out_period_terms(customer_periods=periods, segment_customers=segments, as_of_date=stage.as_of_date)
 
 
-def _promotion_terms(stage: Stage) -> DataFrame:
+def _promotion_terms(stage: Stage, segments: DataFrame) -> DataFrame:
     pairs = sum_promotion_customers(
         order_lines=stage.read(ORDER_LINES),
         assignments=stage.read(ASSIGNMENTS),
@@ -74,9 +74,7 @@ def _promotion_terms(stage: Stage) -> DataFrame:
         features=stage.settings.features,
         costs=stage.settings.assign,
     )
-    return lay_out_promotion_terms(
-        promotion_customers=pairs, segment_customers=_segments(stage), as_of_date=stage.as_of_date
-    )
+    return lay_out_promotion_terms(promotion_customers=pairs, segment_customers=segments, as_of_date=stage.as_of_date)
 
 
 def _plan_terms(stage: Stage) -> DataFrame:
@@ -117,10 +115,12 @@ def _account(stage: Stage) -> None:
         names = ", ".join(sorted({f"{row.kpi} ({row.comparison})" for row in rows.itertuples()}))
         stage.limitation(f"{reason}: not told are {names}.")
     known = told.dropna(subset=["value"])
-    figures = known["kpi"] + "_" + known["comparison"]
+    figures = known["kpi"] + known["comparison"].map(_ENDINGS)
     stage.metrics(dict(zip(figures, known["value"].astype(float), strict=True)))
     stage.table("kpis", told)
 
+
+_ENDINGS = {"before": "", "holdout": "_against_holdout", "expected": ""}
 
 PIPELINE = Pipeline(
     name="kpis",
@@ -135,5 +135,5 @@ PIPELINE = Pipeline(
         *("kpis", "features.margin_rate", "source.time_zone"),
         *("assign.contact_cost_amount", "assign.contact_cost_amounts"),
     ),
-    headlines=("sales_before", "conversion_before", "participation_before", "roi_before", "success_rate_before"),
+    headlines=("sales", "conversion", "participation", "roi", "success_rate"),
 )

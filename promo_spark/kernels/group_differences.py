@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
@@ -23,13 +24,23 @@ _SINGULAR = 1e-10
 _ROUNDING = 1e-12
 
 
-class Difference(NamedTuple):
-    """A group's figure beside that of all others; the error and p-value are None where neither is defined."""
+@dataclass(frozen=True)
+class Difference:
+    """A group's figure beside that of all others.
+
+    Attributes:
+        value: The group's.
+        reference: That of all others.
+        error: Standard error of the difference; None where one side has no spread to tell it by.
+        freedom: Its degrees of freedom.
+        shares: For shares of customers: how many of how many, in the group and among all others.
+    """
 
     value: float
     reference: float
     error: float | None
     freedom: float | None
+    shares: tuple[int, int, int, int] | None = None
 
     @property
     def difference(self) -> float:
@@ -38,7 +49,10 @@ class Difference(NamedTuple):
 
     @property
     def p_value(self) -> float | None:
-        """Two-sided, of no difference, by Student's t."""
+        """Two-sided, of no difference: Fisher's exact test of shares, else Student's t."""
+        if self.shares is not None:
+            own, size, other, others = self.shares
+            return float(stats.fisher_exact(np.array([[own, size - own], [other, others - other]]))[1])
         if self.error is None or self.freedom is None:
             return None
         if self.error == 0:
@@ -46,7 +60,9 @@ class Difference(NamedTuple):
         return float(2.0 * stats.t.sf(abs(self.difference) / self.error, self.freedom))
 
     def interval(self, level: float) -> tuple[float | None, float | None]:
-        """Ends of the difference's interval."""
+        """Ends of the difference's interval: Newcombe's of shares, else Student's."""
+        if self.shares is not None:
+            return _newcombe(*self.shares, level=level)
         if self.error is None or self.freedom is None:
             return None, None
         half = float(stats.t.ppf(0.5 + level / 2.0, self.freedom)) * self.error
@@ -56,8 +72,10 @@ class Difference(NamedTuple):
 def ratio_difference(group: Floats, everybody: Floats) -> Difference | None:
     """Compare sum(top) / sum(bottom) of a group with that of all other customers.
 
-    Both are means of customers' terms, with errors by the delta method; groups are independent, and degrees of freedom
-    are Welch's. Where every bottom is 1, this is Welch's test.
+    Both are means of customers' terms, with errors by the delta method. The error is Welch's, which lets the two vary
+    differently, or Student's, by which all vary alike, whichever is larger: where something is rare, a small
+    group in which nobody has it shows no spread of its own, and would be called different for certain. Where every
+    bottom is 1 and every top 0 or 1, they are shares, and Fisher's exact test and Newcombe's interval are used.
 
     Args:
         group: RATIO_MOMENTS of the group, shape (6,): customers with a bottom other than 0, and sums over them.
@@ -66,42 +84,76 @@ def ratio_difference(group: Floats, everybody: Floats) -> Difference | None:
     Returns:
         None where either has no customers.
 
-    Source: Welch 1947; Satterthwaite 1946.
+    Source: Welch 1947; Satterthwaite 1946; Fisher 1935; Newcombe 1998 (method 10).
 
     >>> first, rest = np.array([2.0, 3, 2, 5, 3, 2]), np.array([2.0, 1, 2, 1, 1, 2])
     >>> found = ratio_difference(first, first + rest)
     >>> found.value, found.reference, round(found.error, 4)
     (1.5, 0.5, 0.7071)
     """
-    both = [_ratio(moments) for moments in (group, everybody - group)]
-    if both[0] is None or both[1] is None:
+    first, second = (_ratio(moments) for moments in (group, everybody - group))
+    if first is None or second is None:
         return None
-    (value, variance, count), (reference, other_variance, other_count) = both[0], both[1]
-    if min(count, other_count) < 2:  # noqa: PLR2004  (one has no spread)
-        return Difference(value, reference, None, None)
-    total = variance + other_variance
-    parts = variance**2 / (count - 1.0) + other_variance**2 / (other_count - 1.0)
-    freedom = total**2 / parts if parts > 0 else count + other_count - 2.0
-    return Difference(value, reference, float(np.sqrt(total)), float(freedom))
+    if min(first.count, second.count) < 2:  # noqa: PLR2004  (one has no spread)
+        return Difference(first.value, second.value, None, None)
+    own = first.variance + second.variance
+    parts = first.variance**2 / (first.count - 1.0) + second.variance**2 / (second.count - 1.0)
+    pooled = first.count + second.count - 2.0
+    alike = (first.squares + second.squares) / pooled * (first.scale + second.scale)
+    freedom = pooled if parts == 0 or alike > own * (1.0 + _ROUNDING) else own**2 / parts
+    shares = None
+    if _is_share(everybody):
+        shares = (round(group[1]), round(first.count), round(everybody[1] - group[1]), round(second.count))
+    return Difference(first.value, second.value, float(np.sqrt(max(own, alike))), float(freedom), shares)
 
 
-def _ratio(moments: Floats) -> tuple[float, float, float] | None:
+class _Side(NamedTuple):
+    """A ratio of sums: its squared residuals, and what they are multiplied by for a variance as of one customer."""
+
+    value: float
+    squares: float
+    scale: float
+    count: float
+
+    @property
+    def variance(self) -> float:
+        return self.squares / (self.count - 1.0) * self.scale
+
+
+def _is_share(moments: Floats) -> bool:
+    count, top, bottom, top_top, top_bottom, bottom_bottom = moments.tolist()
+    return bool(count == bottom == bottom_bottom and top == top_top == top_bottom and top == round(top))
+
+
+def _newcombe(own: int, size: int, other: int, others: int, *, level: float) -> tuple[float, float]:
+    """Interval of a difference of shares, from Wilson's of each."""
+    ends = []
+    for successes, count in ((own, size), (other, others)):
+        wilson = stats.binomtest(successes, count).proportion_ci(level, method="wilson")
+        ends.append((successes / count, float(wilson.low), float(wilson.high)))
+    (first, low, high), (second, other_low, other_high) = ends
+    below = np.hypot(first - low, other_high - second)
+    above = np.hypot(high - first, second - other_low)
+    return float(first - second - below), float(first - second + above)
+
+
+def _ratio(moments: Floats) -> _Side | None:
     count, top, bottom, top_top, top_bottom, bottom_bottom = (float(moment) for moment in moments)
     if count < 1 or bottom <= 0:
         return None
     value = top / bottom
     squares = top_top - 2.0 * value * top_bottom + value**2 * bottom_bottom
-    noise = 1e-12 * max(top_top, value**2 * bottom_bottom)
-    squares = squares if squares > noise else 0.0
-    return value, squares / bottom**2 * count / max(count - 1.0, 1.0), count
+    noise = _ROUNDING * max(top_top, value**2 * bottom_bottom)
+    return _Side(value, squares if squares > noise else 0.0, count / bottom**2, count)
 
 
 def adjusted_difference(group: Mapping[Exponents, float], everybody: Mapping[Exponents, float]) -> Difference | None:
     """Compare an outcome of a group with that of all others, customers alike in two controls.
 
     Least squares of y on 1, z1, z2 and the group: the group's coefficient, with an error that allows for customers who
-    vary differently (HC1). The group is an indicator, so that sums of products of z1, z2 and y up to the fourth
-    degree, in the group and overall, are all there is to know. A control that does not vary is left out.
+    vary differently (HC1), or the usual one where that is larger. The group is an indicator, so that sums of products
+    of z1, z2 and y up to the fourth degree, in the group and overall, are all there is to know. A control that does
+    not vary is left out.
 
     Args:
         group: Sum of z1^a z2^b y^c over the group's customers for each of MONOMIALS.
@@ -128,9 +180,11 @@ def adjusted_difference(group: Mapping[Exponents, float], everybody: Mapping[Exp
     inverse = np.linalg.inv(gram)
     coefficients = inverse @ moment
     meat = _meat(inside, outside, design, coefficients)
-    variance = float((inverse @ meat @ inverse)[-1, -1]) * (count + others) / freedom
+    robust = float((inverse @ meat @ inverse)[-1, -1]) * (count + others) / freedom
+    left = max(float(whole[0, 0, 3, 3] - moment @ coefficients), 0.0)
+    variance = max(robust, left / freedom * float(inverse[-1, -1]))
     own = float(coefficients[-1])
-    return Difference(reference + own, reference, float(np.sqrt(max(variance, 0.0))), float(freedom))
+    return Difference(reference + own, reference, float(np.sqrt(variance)), float(freedom))
 
 
 def _tensor(sums: Mapping[Exponents, float]) -> Floats:

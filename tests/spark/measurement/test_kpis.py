@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pytest
 from pyspark.sql import DataFrame, Row
+from pyspark.sql.types import DecimalType
 
 from promo_spark.contracts.assignment import ASSIGNMENT
 from promo_spark.contracts.decision_settings import AssignSettings
@@ -68,6 +70,15 @@ def midday(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
 
 
+def with_money(contract: TableContract, rows: Rows) -> Rows:
+    """Rows whose amounts are decimals where the table's are."""
+    money = {column.name for column in contract.columns if isinstance(column.dtype, DecimalType)}
+    return [
+        {name: Decimal(str(value)) if name in money and value is not None else value for name, value in row.items()}
+        for row in rows
+    ]
+
+
 class Shop:
     """Tables of a shop, empty unless said otherwise, and the figures made of them."""
 
@@ -75,7 +86,7 @@ class Shop:
         self._make, self._tables = make_rows, tables
 
     def _table(self, name: str, contract: TableContract) -> DataFrame:
-        return self._make(contract, self._tables.get(name, ()))
+        return self._make(contract, with_money(contract, self._tables.get(name, ())))
 
     def terms(self) -> DataFrame:
         segments = self._table("segments", SEGMENT_CUSTOMERS)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from promo_spark.kernels.group_differences import MONOMIALS, adjusted_difference, ratio_difference
 from promo_spark.kernels.small_cells import hidden_groups
@@ -27,7 +28,7 @@ def monomials(rows: Floats) -> dict[tuple[int, int, int], float]:
 
 def test_a_mean_against_all_others_is_welchs_test() -> None:
     draws = np.random.default_rng(2)
-    own, others = draws.gamma(2.0, 3.0, 40), draws.gamma(2.0, 4.0, 300)
+    own, others = draws.gamma(2.0, 5.0, 40), draws.gamma(2.0, 4.0, 300)
     found = ratio_difference(moments(own, np.ones(40)), moments(np.append(own, others), np.ones(340)))
     told = stats.ttest_ind(own, others, equal_var=False)
     assert found is not None
@@ -36,11 +37,37 @@ def test_a_mean_against_all_others_is_welchs_test() -> None:
     assert found.interval(0.9) == pytest.approx(tuple(told.confidence_interval(0.9)))
 
 
+def test_a_small_group_that_shows_no_spread_is_no_proof() -> None:
+    draws = np.random.default_rng(6)
+    others = draws.exponential(4.0, 400) * (draws.uniform(size=400) < 0.02)
+    everybody = np.append(np.zeros(45), others)
+    found = ratio_difference(moments(np.zeros(45), np.ones(45)), moments(everybody, np.ones(445)))
+    alike = stats.ttest_ind(np.zeros(45), others, equal_var=True)
+    assert found is not None
+    assert found.error == pytest.approx(abs(others.mean() / alike.statistic))
+    assert found.p_value is not None
+    assert found.p_value > 0.3
+
+
+@pytest.mark.parametrize(
+    ("own", "size", "other", "others"), [(0, 46, 44, 2_400), (3, 30, 42, 2_400), (30, 60, 80, 200)]
+)
+def test_shares_are_tested_exactly(own: int, size: int, other: int, others: int) -> None:
+    def shares(count: int, of: int) -> Floats:
+        return moments((np.arange(of) < count).astype(float), np.ones(of))
+
+    found = ratio_difference(shares(own, size), shares(own, size) + shares(other, others))
+    assert found is not None
+    assert found.p_value == pytest.approx(stats.fisher_exact([[own, size - own], [other, others - other]])[1])
+    told = confint_proportions_2indep(own, size, other, others, method="newcomb")
+    assert found.interval(0.95) == pytest.approx(told)
+
+
 def test_a_ratio_has_the_error_of_its_linearisation() -> None:
     draws = np.random.default_rng(5)
     bottom = draws.uniform(10, 200, 500)
-    top = bottom * draws.beta(2, 8, 500)
     in_group = np.arange(500) < 90
+    top = bottom * np.where(in_group, draws.beta(1, 4, 500), draws.beta(2, 8, 500))
     found = ratio_difference(moments(top[in_group], bottom[in_group]), moments(top, bottom))
     variance = 0.0
     for side in (in_group, ~in_group):
@@ -64,7 +91,7 @@ def test_the_adjusted_difference_is_least_squares_with_white_errors(constant: bo
     fitted = sm.OLS(outcome, design).fit(cov_type="HC1", use_t=True)
     assert found is not None
     assert found.difference == pytest.approx(fitted.params[-1], rel=1e-6)
-    assert found.error == pytest.approx(fitted.bse[-1], rel=1e-5)
+    assert found.error == pytest.approx(max(fitted.bse[-1], sm.OLS(outcome, design).fit().bse[-1]), rel=1e-5)
     assert found.p_value == pytest.approx(fitted.pvalues[-1], rel=1e-4)
     assert found.reference == pytest.approx(outcome[~in_group].mean())
 

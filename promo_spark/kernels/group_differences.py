@@ -94,16 +94,16 @@ def ratio_difference(group: Floats, everybody: Floats) -> Difference | None:
     first, second = (_ratio(moments) for moments in (group, everybody - group))
     if first is None or second is None:
         return None
-    if min(first.count, second.count) < 2:  # noqa: PLR2004  (one has no spread)
+    if min(first.size, second.size) < 2:  # noqa: PLR2004  (one has no spread)
         return Difference(first.value, second.value, None, None)
     own = first.variance + second.variance
-    parts = first.variance**2 / (first.count - 1.0) + second.variance**2 / (second.count - 1.0)
-    pooled = first.count + second.count - 2.0
+    parts = first.variance**2 / (first.size - 1.0) + second.variance**2 / (second.size - 1.0)
+    pooled = first.size + second.size - 2.0
     alike = (first.squares + second.squares) / pooled * (first.scale + second.scale)
     freedom = pooled if parts == 0 or alike > own * (1.0 + _ROUNDING) else own**2 / parts
     shares = None
     if _is_share(everybody):
-        shares = (round(group[1]), round(first.count), round(everybody[1] - group[1]), round(second.count))
+        shares = (round(group[1]), round(first.size), round(everybody[1] - group[1]), round(second.size))
     return Difference(first.value, second.value, float(np.sqrt(max(own, alike))), float(freedom), shares)
 
 
@@ -113,11 +113,11 @@ class _Side(NamedTuple):
     value: float
     squares: float
     scale: float
-    count: float
+    size: float
 
     @property
     def variance(self) -> float:
-        return self.squares / (self.count - 1.0) * self.scale
+        return self.squares / (self.size - 1.0) * self.scale
 
 
 def _is_share(moments: Floats) -> bool:

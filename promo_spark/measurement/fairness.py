@@ -19,7 +19,7 @@ from promo_spark.contracts.step import produces
 from promo_spark.kernels.group_differences import MONOMIALS, Difference, adjusted_difference, ratio_difference
 from promo_spark.kernels.multiple_testing import benjamini_hochberg
 from promo_spark.kernels.small_cells import hidden_groups
-from promo_spark.measurement.fairness_measures import ADJUSTED, MEANINGS, MEASURES
+from promo_spark.measurement.fairness_measures import MEANINGS, MEASURES
 
 Floats = NDArray[np.float64]
 
@@ -49,15 +49,11 @@ def compare_groups(*, audited: DataFrame, as_of_date: date, settings: FairnessSe
     """
     grouped = audited.select("as_of_date", "measured", F.explode("groups").alias("attribute", "group_value"))
     facts = grouped.select("as_of_date", "attribute", "group_value", F.explode("measured").alias("measure", "terms"))
-    ratios = _moments(facts.where(F.col("measure").isin(list(MEASURES))), _ratio_moments())
-    adjusted = _moments(facts.where(F.col("measure").isin(list(ADJUSTED))), _monomials())
+    is_ratio = F.col("measure").isin(list(MEASURES))
+    moments = F.when(is_ratio, F.array(*_ratio_moments())).otherwise(F.array(*_monomials())).alias("moments")
     fields = ", ".join(f"{column.name} {column.dtype.simpleString()}" for column in FAIRNESS.columns)
-    return ratios.unionByName(adjusted).groupBy("as_of_date").applyInPandas(_judge(as_of_date, settings), fields)
-
-
-def _moments(facts: DataFrame, moments: list[Expression]) -> DataFrame:
-    """One row per attribute, group and measure with an array of sums; groups nobody of which counts have zeros."""
-    return facts.groupBy("as_of_date", *_GROUP).agg(F.array(*moments).alias("moments"))
+    summed = facts.groupBy("as_of_date", *_GROUP).agg(moments)
+    return summed.groupBy("as_of_date").applyInPandas(_judge(as_of_date, settings), fields)
 
 
 def _ratio_moments() -> list[Expression]:

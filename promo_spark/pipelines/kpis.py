@@ -114,6 +114,11 @@ def _account(stage: Stage) -> None:
     for reason, rows in unknown.groupby("told", sort=True):
         names = ", ".join(sorted({f"{row.kpi} ({row.comparison})" for row in rows.itertuples()}))
         stage.limitation(f"{reason}: not told are {names}.")
+    if not stage.read(ASSIGNMENTS).where("propensity IS NULL AND (is_holdout OR arm = 'none')").isEmpty():
+        stage.limitation(
+            "customers were kept from promotions without a logged propensity: what is told against them is as good as "
+            "the way they were chosen."
+        )
     known = told.dropna(subset=["value"])
     figures = known["kpi"] + known["comparison"].map(_ENDINGS)
     stage.metrics(dict(zip(figures, known["value"].astype(float), strict=True)))

@@ -57,3 +57,9 @@ class AllocationInfeasible(PromoSparkError, ValueError):  # noqa: N818 (it names
     """Raised when no plan keeps every limit; names the rows, and by how much each would have to give way."""
 
     exit_code = 9
+
+
+class FairnessError(PromoSparkError):
+    """Raised, once its tables are written, when a plan treats groups unlike and ``fairness.fail_run`` is set."""
+
+    exit_code = 12

@@ -3,9 +3,11 @@
 from promo_spark.contracts.assignment import ASSIGNMENT_TABLES
 from promo_spark.contracts.audit import AUDIT
 from promo_spark.contracts.decisions import DECISION_TABLES
+from promo_spark.contracts.fairness import FAIRNESS_TABLES
 from promo_spark.contracts.features import FEATURES
 from promo_spark.contracts.ideas import IDEAS
 from promo_spark.contracts.identity import IDENTITY
+from promo_spark.contracts.kpis import KPI_TABLES
 from promo_spark.contracts.learning import LEARNING
 from promo_spark.contracts.measurement import MEASUREMENT
 from promo_spark.contracts.plans import PLANS
@@ -35,6 +37,8 @@ TABLES: dict[str, TableContract] = {
         *ASSIGNMENT_TABLES,
         *IDEAS,
         *MEASUREMENT,
+        *KPI_TABLES,
+        *FAIRNESS_TABLES,
         *LEARNING,
         *AUDIT,
         *TRUTH,

@@ -21,6 +21,28 @@ BACKTESTS = TableContract(
     ),
 )
 
+BACKTEST_SUMMARY = TableContract(
+    name="measurement.backtest_summary",
+    grain="one row per subject, model and metric over the dates of a rolling backtest",
+    key=("subject", "model", "metric", AS_OF_DATE),
+    columns=(
+        Column("subject", T.StringType(), "What was predicted"),
+        Column("model", T.StringType(), "Model or baseline"),
+        Column("metric", T.StringType(), "Name of the figure"),
+        Column(AS_OF_DATE, T.DateType(), "The last of the dates"),
+        Column("mean_value", T.DoubleType(), "Mean of the figure over the dates"),
+        Column("standard_error", T.DoubleType(), "By how much it differs between dates, over the root of their number"),
+        Column("sampling_error", T.DoubleType(), "What the errors within the dates alone would make of it"),
+        Column("origin_count", T.LongType(), "Dates on which the figure is known", unit="count", required=True),
+        Column("lowest_value", T.DoubleType(), "Lowest of the dates"),
+        Column("highest_value", T.DoubleType(), "Highest of the dates"),
+        Column("worst_value", T.DoubleType(), "Worst of the dates, by what the figure is"),
+        Column("worst_date", T.DateType(), "Date of the worst"),
+        Column("first_origin_date", T.DateType(), "First of the dates", required=True),
+    ),
+    checks=("origin_count >= 1", "standard_error >= 0"),
+)
+
 FORECAST_ACTUALS = TableContract(
     name="measurement.forecast_actuals",
     grain="one row per segment, category, week from the date on, and model",
@@ -72,4 +94,4 @@ POLICY_VALUES = TableContract(
     ),
 )
 
-MEASUREMENT = (BACKTESTS, FORECAST_ACTUALS, POLICY_VALUES)
+MEASUREMENT = (BACKTESTS, BACKTEST_SUMMARY, FORECAST_ACTUALS, POLICY_VALUES)

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings, UpliftSettings
+from promo_spark.contracts.kpi_settings import FairnessSettings, KpiSettings
 from promo_spark.contracts.offers import Promotions
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
 from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings
@@ -221,6 +222,16 @@ class BacktestSettings(Frozen):
     weeks: int = Field(default=9, ge=1, description="Weeks after the date in which forecasts are judged")
     list_length: int = Field(default=10, ge=1)
     bootstraps: int = Field(default=200, ge=50)
+    origins: tuple[date, ...] = Field(
+        default=(), description="Earlier dates that jobs/backtest.py replays as a whole before the as_of_date"
+    )
+    origin_count: int = Field(default=1, ge=1, description="Dates in all, the as_of_date the last of them")
+    origin_step_weeks: int = Field(default=4, ge=1, description="Weeks from one of them to the next")
+
+    def replayed(self, as_of_date: date) -> tuple[date, ...]:
+        """The earlier dates, in order, named by either setting."""
+        steps = (as_of_date - timedelta(weeks=self.origin_step_weeks * back) for back in range(1, self.origin_count))
+        return tuple(sorted({*self.origins, *steps}))
 
 
 class ReportSettings(Frozen):
@@ -249,6 +260,15 @@ class Settings(Frozen):
     assign: AssignSettings = AssignSettings()
     ideas: IdeaSettings = IdeaSettings()
     backtest: BacktestSettings = BacktestSettings()
+    kpis: KpiSettings = KpiSettings()
+    fairness: FairnessSettings = FairnessSettings()
     report: ReportSettings = ReportSettings()
     tune: TuneSettings = TuneSettings()
     promotions: Promotions
+
+    @model_validator(mode="after")
+    def _replays_the_past(self) -> Settings:
+        late = [origin.isoformat() for origin in self.backtest.origins if origin >= self.as_of_date]
+        if late:
+            raise ValueError(f"backtest.origins come before as_of_date {self.as_of_date}: {', '.join(late)} do not")
+        return self

@@ -58,6 +58,35 @@ def variance_explained(labels: Ints, outcomes: Floats) -> Explained:
     return Explained(_rate(labels, outcomes), np.array(without))
 
 
+def explained_by_sums(counts: Floats, sums: Floats, squares: Floats) -> Explained:
+    """The same of one outcome from sums over the customers of each group and part, where there are too many to hold.
+
+    Args:
+        counts: Customers, shape (parts, groups); parts are drawn at random.
+        sums: Sum of the outcome over them.
+        squares: Sum of its squares.
+
+    >>> explained_by_sums(np.array([[2.0, 2.0]]), np.array([[2.0, 6.0]]), np.array([[2.0, 18.0]])).rate
+    1.0
+    """
+    moments = np.stack([counts, sums, squares])
+    whole = moments.sum(axis=1)
+    return Explained(_rate_by_sums(whole), np.array([_rate_by_sums(whole - own) for own in moments.swapaxes(0, 1)]))
+
+
+def _rate_by_sums(moments: Floats) -> float:
+    counts, sums, squares = moments[:, moments[0] > 0]
+    customers = counts.sum()
+    freedom = customers - len(counts)
+    if freedom < 1:
+        return 0.0
+    total = squares.sum() - sums.sum() ** 2 / customers
+    if total <= 1e-12 * max(squares.sum(), customers):  # what is left of a constant is rounding
+        return 0.0
+    within = (squares - sums**2 / counts).sum()
+    return float(1 - (within / freedom) / (total / (customers - 1)))
+
+
 def _rate(labels: Ints, outcomes: Floats) -> float:
     _, groups, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     freedom = len(labels) - len(sizes)

@@ -3,9 +3,11 @@
 from promo_spark.pipelines import (
     assign,
     backtest,
+    fairness,
     features,
     ideas,
     ingest,
+    kpis,
     plan,
     recommend,
     report,
@@ -25,5 +27,7 @@ ALL = (
     assign.PIPELINE,
     ideas.PIPELINE,
     backtest.PIPELINE,
+    kpis.PIPELINE,
+    fairness.PIPELINE,
     report.PIPELINE,
 )

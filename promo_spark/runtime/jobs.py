@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from promo_spark.contracts.settings import Settings
 from promo_spark.errors import PromoSparkError
 from promo_spark.runtime.logs import configure_logs
 from promo_spark.runtime.pipeline import Pipeline, in_order
@@ -20,6 +21,7 @@ def run_job(
     *pipelines: Pipeline,
     summary: str | None = None,
     closing: Callable[[Outcome], None] | None = None,
+    first: Callable[[Settings, bool], None] | None = None,
     arguments: Sequence[str] | None = None,
 ) -> int:
     """Parse the command line, run the stages, and turn faults into one message and an exit code.
@@ -28,6 +30,7 @@ def run_job(
         *pipelines: The stages; put in order by what they read and write.
         summary: What the job is for, when it runs more than one stage.
         closing: Last words of a successful job.
+        first: What comes before the stages; gets the settings and whether finished stages are run again.
         arguments: Command line, for tests.
 
     Returns:
@@ -41,6 +44,8 @@ def run_job(
         if options.dry_run:
             sys.stdout.write(f"{_flow(ordered)}\n")
             return 0
+        if first is not None:
+            first(settings, options.force)
         run_stages(ordered, settings, force=options.force, closing=closing)
     except PromoSparkError as fault:
         sys.stderr.write(f"error: {fault}\n")

@@ -64,3 +64,16 @@ def in_order(pipelines: Iterable[Pipeline]) -> tuple[Pipeline, ...]:
         ordered.extend(ready)
         waiting = [pipeline for pipeline in waiting if pipeline not in ready]
     return tuple(ordered)
+
+
+def leading_to(target: Pipeline, pipelines: Iterable[Pipeline]) -> tuple[Pipeline, ...]:
+    """The stages that make what a stage reads, those that make what they read, and so on; in order, it comes last."""
+    wanted = {target.name}
+    available = {pipeline.name: pipeline for pipeline in pipelines} | {target.name: target}
+    makers = {table.name: pipeline.name for pipeline in available.values() for table in pipeline.writes}
+    waiting = [target]
+    while waiting:
+        named = {makers[table.name] for table in waiting.pop().reads if table.name in makers}
+        waiting += [available[name] for name in named - wanted]
+        wanted |= named
+    return in_order(pipeline for pipeline in available.values() if pipeline.name in wanted)

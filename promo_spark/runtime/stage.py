@@ -13,9 +13,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pyspark.ml.util import MLReadable
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from promo_spark.contracts.settings import Settings
-from promo_spark.contracts.table import TableContract
+from promo_spark.contracts.table import AS_OF_DATE, TableContract
 from promo_spark.errors import ContractError, StorageError
 from promo_spark.runtime.exports import write_list
 from promo_spark.runtime.files import write_text
@@ -72,6 +73,11 @@ class Stage:
         """Open a declared dated table at the newest date at least so many days before; empty where there is none."""
         self._declared(contract, self.pipeline.reads + self.pipeline.writes, "read")
         return self.store.read_before(contract, self.as_of_date, days=days)
+
+    def read_until(self, contract: TableContract) -> DataFrame:
+        """Open a declared dated table at every date up to the stage's own."""
+        self._declared(contract, self.pipeline.reads + self.pipeline.writes, "read")
+        return self.store.read(contract).where(F.col(AS_OF_DATE) <= F.lit(self.as_of_date))
 
     def has(self, contract: TableContract) -> bool:
         """Whether a declared table holds any rows (at the as_of_date)."""

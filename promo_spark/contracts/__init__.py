@@ -2,6 +2,7 @@
 
 from promo_spark.contracts.assignment import ASSIGNMENT_TABLES
 from promo_spark.contracts.audit import AUDIT
+from promo_spark.contracts.campaign_effects import CAMPAIGN_TABLES
 from promo_spark.contracts.decisions import DECISION_TABLES
 from promo_spark.contracts.features import FEATURES
 from promo_spark.contracts.ideas import IDEAS
@@ -35,6 +36,7 @@ TABLES: dict[str, TableContract] = {
         *ASSIGNMENT_TABLES,
         *IDEAS,
         *MEASUREMENT,
+        *CAMPAIGN_TABLES,
         *LEARNING,
         *AUDIT,
         *TRUTH,

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from promo_spark.contracts.campaign_effects_settings import CampaignEffectSettings
 from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings, UpliftSettings
 from promo_spark.contracts.offers import Promotions
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
@@ -249,6 +250,7 @@ class Settings(Frozen):
     assign: AssignSettings = AssignSettings()
     ideas: IdeaSettings = IdeaSettings()
     backtest: BacktestSettings = BacktestSettings()
+    campaign_effects: CampaignEffectSettings = CampaignEffectSettings()
     report: ReportSettings = ReportSettings()
     tune: TuneSettings = TuneSettings()
     promotions: Promotions

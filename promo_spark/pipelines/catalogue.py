@@ -3,6 +3,7 @@
 from promo_spark.pipelines import (
     assign,
     backtest,
+    campaign_effects,
     features,
     ideas,
     ingest,
@@ -25,5 +26,6 @@ ALL = (
     assign.PIPELINE,
     ideas.PIPELINE,
     backtest.PIPELINE,
+    campaign_effects.PIPELINE,
     report.PIPELINE,
 )

@@ -9,6 +9,7 @@ from promo_spark.contracts.ideas import IDEAS
 from promo_spark.contracts.identity import IDENTITY
 from promo_spark.contracts.learning import LEARNING
 from promo_spark.contracts.measurement import MEASUREMENT
+from promo_spark.contracts.off_policy import OFF_POLICY_TABLES
 from promo_spark.contracts.plans import PLANS
 from promo_spark.contracts.recommend import RECOMMEND
 from promo_spark.contracts.response import RESPONSE
@@ -37,6 +38,7 @@ TABLES: dict[str, TableContract] = {
         *IDEAS,
         *MEASUREMENT,
         *CAMPAIGN_TABLES,
+        *OFF_POLICY_TABLES,
         *LEARNING,
         *AUDIT,
         *TRUTH,

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from promo_spark.contracts.campaign_effects_settings import CampaignEffectSettings
 from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings, UpliftSettings
+from promo_spark.contracts.off_policy_settings import OffPolicySettings
 from promo_spark.contracts.offers import Promotions
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
 from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings
@@ -251,6 +252,7 @@ class Settings(Frozen):
     ideas: IdeaSettings = IdeaSettings()
     backtest: BacktestSettings = BacktestSettings()
     campaign_effects: CampaignEffectSettings = CampaignEffectSettings()
+    off_policy: OffPolicySettings = OffPolicySettings()
     report: ReportSettings = ReportSettings()
     tune: TuneSettings = TuneSettings()
     promotions: Promotions

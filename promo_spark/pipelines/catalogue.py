@@ -7,6 +7,7 @@ from promo_spark.pipelines import (
     features,
     ideas,
     ingest,
+    off_policy,
     plan,
     recommend,
     report,
@@ -27,5 +28,6 @@ ALL = (
     ideas.PIPELINE,
     backtest.PIPELINE,
     campaign_effects.PIPELINE,
+    off_policy.PIPELINE,
     report.PIPELINE,
 )

@@ -49,6 +49,20 @@ CAMPAIGN_CUSTOMERS = TableContract(
     mode="passed",
 )
 
+CAMPAIGN_UNITS = TableContract(
+    name="measurement.campaign_units",
+    grain="one row per campaign and category, department or store with sales around it; passed, not stored",
+    key=("promotion_id", "unit", AS_OF_DATE),
+    columns=(
+        _PROMOTION,
+        Column("unit", _STRING, "Category, department or store"),
+        _AS_OF,
+        Column("weeks", T.ArrayType(_DOUBLE), "Sales of each week before and after", unit="currency", required=True),
+        Column("touched_rate", _DOUBLE, "Share of the sales before that the campaign touches", unit="ratio"),
+    ),
+    mode="passed",
+)
+
 CAMPAIGN_FINDINGS = TableContract(
     name="measurement.campaign_findings",
     grain="one row per effect estimated or check made of a campaign; passed, not stored",
@@ -82,7 +96,7 @@ CAMPAIGN_EFFECTS = TableContract(
     key=("promotion_id", "metric", "method", AS_OF_DATE),
     columns=(
         _PROMOTION,
-        Column("metric", _STRING, "sales_amount, margin_amount, visit_count, covered_sales_amount or discount_amount"),
+        Column("metric", _STRING, "One of campaign_effects.metrics; touched_sales_amount of a synthetic control"),
         Column(
             "method",
             _STRING,
@@ -127,7 +141,8 @@ CAMPAIGN_CHECKS = TableContract(
             "check",
             _STRING,
             "history, over, targeted, controls, trimmed_rate, effective_controls, balance_before, balance_after, "
-            "other_campaigns, pre_trend, placebo_date, negative_control, donors or fit_before",
+            "other_campaigns, pre_trend, placebo_date, weighted_trend, weighted_placebo_date, negative_control, donors "
+            "or fit_before",
         ),
         Column("covariate", _STRING, "Covariate or metric that it looks at; all"),
         _AS_OF,

@@ -13,6 +13,8 @@ CampaignMethod = Literal["difference_in_differences", "propensity_weighting", "d
 CampaignCheck = Literal[
     "pre_trend",
     "placebo_date",
+    "weighted_trend",
+    "weighted_placebo_date",
     "negative_control",
     "other_campaigns",
     "trimmed_rate",
@@ -37,10 +39,11 @@ class CampaignEffectSettings(Frozen):
     alpha: Share = Field(default=0.05, description="False discovery rate over the campaigns that can be told")
     required_checks: tuple[CampaignCheck, ...] = Field(
         default=(
-            *("pre_trend", "placebo_date", "negative_control", "other_campaigns"),
+            *("pre_trend", "placebo_date", "weighted_trend", "negative_control", "other_campaigns"),
             *("trimmed_rate", "effective_controls", "balance_after"),
         ),
-        description="Where one of these fails nothing is concluded; the others are shown all the same",
+        description="Where one that a method stands on fails nothing is concluded by it; the others are shown all the "
+        "same. weighted_placebo_date is the strictest: targeting by recent purchases alone fails it",
     )
     check_alpha: Share = Field(default=0.05, description="Tests of assumptions fail below this p-value")
     min_targeted: int = Field(default=50, ge=2, description="Campaigns with fewer targeted customers are not told")
@@ -65,9 +68,9 @@ class CampaignEffectSettings(Frozen):
         default=0.3, description="A unit is touched where this share of its sales before is of what the campaign covers"
     )
     donor_rate: float = Field(default=0.01, ge=0, lt=1, description="It may stand in for those where at most this is")
-    min_donors: int = Field(default=19, ge=2, description="Fewer cannot reach a p-value of 1 / (donors + 1)")
+    min_donors: int = Field(default=19, ge=2, description="Its p-value cannot be less than 1 / (donors + 1)")
     min_unit_amount: float = Field(
-        default=1.0, ge=0, description="Sales per period that a unit needs; smaller ones are left out"
+        default=100.0, gt=0, description="Sales per week that a unit needs; smaller ones are left out"
     )
     max_fit_error_rate: float = Field(
         default=0.1, gt=0, description="Largest root mean squared error of the fit before, as a share of the sales"

@@ -5,7 +5,7 @@ from pyspark.sql import types as T
 from promo_spark.contracts.table import AS_OF_DATE, Column, TableContract
 
 _AS_OF = Column(AS_OF_DATE, T.DateType(), "Learnt from decisions whose outcomes were known before this date")
-_DOUBLES = T.ArrayType(T.DoubleType(), containsNull=False)
+_DOUBLES = T.ArrayType(T.DoubleType())
 
 POLICY_LOG = TableContract(
     name="measurement.policy_log",

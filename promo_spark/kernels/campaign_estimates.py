@@ -13,6 +13,7 @@ from promo_spark.kernels.difference_in_differences import (
     difference_in_differences,
     pre_trend,
     weighted_difference,
+    weighted_trend,
 )
 from promo_spark.kernels.targeting_weights import (
     Propensities,
@@ -28,13 +29,16 @@ Bools = NDArray[np.bool_]
 DIFFERENCE, WEIGHTED, DOUBLY_ROBUST = "difference_in_differences", "propensity_weighting", "doubly_robust"
 METHODS = (DIFFERENCE, WEIGHTED, DOUBLY_ROBUST)
 NEGATIVE_CONTROL = "untouched_sales_amount"
+OF_METRICS = ("pre_trend", "placebo_date", "weighted_trend", "weighted_placebo_date")
 WHOLE = "all"
 """What a check that is about no covariate or metric is about."""
-_COMPARED = ("trimmed_rate", "effective_controls", "balance_after", "placebo_date", "negative_control")
+_ALWAYS = ("targeted", "controls", "history", "over")
+_EITHER = ("other_campaigns", "negative_control")
+_COMPARED = ("trimmed_rate", "effective_controls", "balance_after", "weighted_trend", "weighted_placebo_date")
 CHECKS_OF = {
-    DIFFERENCE: ("targeted", "controls", "history", "over", "pre_trend", "other_campaigns", "negative_control"),
-    WEIGHTED: ("targeted", "controls", "history", "over", *_COMPARED, "other_campaigns"),
-    DOUBLY_ROBUST: ("targeted", "controls", "history", "over", *_COMPARED, "other_campaigns"),
+    DIFFERENCE: (*_ALWAYS, "pre_trend", "placebo_date", *_EITHER),
+    WEIGHTED: (*_ALWAYS, *_COMPARED, *_EITHER),
+    DOUBLY_ROBUST: (*_ALWAYS, *_COMPARED, *_EITHER),
 }
 """The checks that each method stands on."""
 
@@ -140,8 +144,9 @@ def measure_campaign(periods: Floats, targeted: Bools, rules: Rules) -> Campaign
     if comparison is None:
         return Campaign((), (*enough, Check("trimmed_rate", WHOLE, 1.0, rules.max_trimmed_rate, passed=False)))
     estimates = tuple(_estimates(periods, targeted, comparison, rules))
-    checks = (*_group_checks(periods, targeted, comparison, rules), *_metric_checks(periods, targeted, rules))
-    return Campaign(estimates, (*enough, *checks, _negative_control(periods, comparison, rules)))
+    checks = (*_group_checks(periods, targeted, comparison, rules), *_trends(before, comparison, targeted, rules))
+    tests = (*_placebos(before, targeted, periods.shape[2], rules), _negative_control(periods, comparison, rules))
+    return Campaign(estimates, (*enough, *checks, *tests))
 
 
 def _compare(before: Floats, targeted: Bools, rules: Rules) -> _Comparison | None:
@@ -186,20 +191,33 @@ def _group_checks(periods: Floats, targeted: Bools, comparison: _Comparison, rul
     yield _at_most("other_campaigns", WHOLE, float(gap), rules.max_campaign_difference)
 
 
-def _metric_checks(periods: Floats, targeted: Bools, rules: Rules) -> Iterator[Check]:
-    """Trends before, and what the method finds at a date on which nothing happened."""
-    before = rules.periods_before
-    after = periods.shape[2] - before
-    shifted = periods[:, :, :before]
-    placebo = _compare(shifted[:, :, : before - after], targeted, rules) if before > after else None
+def _trends(before: Floats, comparison: _Comparison, targeted: Bools, rules: Rules) -> Iterator[Check]:
+    """Whether the groups, and the weighted groups, moved alike before."""
     for metric in rules.metrics:
-        trend = pre_trend(_of(shifted, metric), targeted)
-        yield _tested("pre_trend", metric, trend.p_value, rules)
-        found = float("nan")
-        if placebo is not None:
-            moved = _of(shifted, metric)[:, -after:].mean(axis=1) - _of(shifted, metric)[:, :-after].mean(axis=1)
-            found = _weighted(moved / rules.weeks_per_period, placebo, expected=True).p_value
-        yield _tested("placebo_date", metric, found, rules)
+        yield _tested("pre_trend", metric, pre_trend(_of(before, metric), targeted).p_value, rules)
+        own = _of(before, metric)[comparison.kept]
+        found = weighted_trend(own, comparison.targeted, comparison.design, comparison.propensities)
+        yield _tested("weighted_trend", metric, found.p_value, rules)
+
+
+def _placebos(before: Floats, targeted: Bools, periods: int, rules: Rules) -> Iterator[Check]:
+    """What the methods find at a date on which nothing happened, from what was known before it.
+
+    Who is targeted for what was bought after that date fails the weighted one, whatever follows the campaign.
+    """
+    after = periods - rules.periods_before
+    early = rules.periods_before - after
+    comparison = _compare(before[:, :, :early], targeted, rules) if early > 0 else None
+    for metric in rules.metrics:
+        plain = weighted = float("nan")
+        if early > 0:
+            own = _of(before, metric)
+            moved = own[:, early:].mean(axis=1) - own[:, :early].mean(axis=1)
+            plain = difference_in_differences(moved, targeted).p_value
+            if comparison is not None:
+                weighted = _weighted(moved, comparison, expected=True).p_value
+        yield _tested("placebo_date", metric, plain, rules)
+        yield _tested("weighted_placebo_date", metric, weighted, rules)
 
 
 def _negative_control(periods: Floats, comparison: _Comparison, rules: Rules) -> Check:
@@ -251,6 +269,6 @@ def failed_checks(checks: Sequence[Check], metric: str, method: str, required: S
         if check.passed is False
         and check.check in CHECKS_OF[method]
         and check.check in required
-        and (check.check not in ("pre_trend", "placebo_date") or check.covariate == metric)
+        and (check.check not in OF_METRICS or check.covariate == metric)
     ]
     return list(dict.fromkeys(stopped))

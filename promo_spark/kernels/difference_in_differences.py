@@ -110,23 +110,10 @@ def weighted_difference(
     Source: Sant'Anna and Zhao 2020, equations 2.5 and 3.1, and the influence functions of section 3 for panel data;
     without ``expected``, Abadie 2005 with normalised weights.
     """
-    _groups(changes, targeted)
-    count = len(changes)
-    own = targeted.astype(np.float64)
-    weights = odds_weights(propensities.chances, targeted) * (1 - own)
-    rest, regression = _residuals(changes, targeted, design) if expected else (changes, np.zeros_like(design))
-    told = float((own * rest).sum() / own.sum()), float((weights * rest).sum() / weights.sum())
-    influence_own = own * (rest - told[0]) - regression @ (own @ design / count)
-    slope = (weights * (rest - told[1])) @ design / count
-    influence_other = (
-        weights * (rest - told[1]) + propensities.influence @ slope - regression @ (weights @ design / count)
-    )
-    influence = influence_own / own.mean() - influence_other / weights.mean()
-    sizes = (int(own.sum()), int(count - own.sum()))
-    parts = tuple(float((influence[group] ** 2).sum()) / count**2 for group in (targeted, ~targeted))
-    # What n - 1 does for a variance, for each group of its own.
-    parts = (parts[0] * sizes[0] / (sizes[0] - 1), parts[1] * sizes[1] / (sizes[1] - 1))
-    return Effect(told[0] - told[1], float(np.sqrt(sum(parts))), _degrees(parts, sizes))
+    effect, influence = _weighted_influence(changes, targeted, design, propensities, expected=expected)
+    parts = (_spread(influence[targeted]), _spread(influence[~targeted]))
+    sizes = (int(targeted.sum()), int((~targeted).sum()))
+    return Effect(effect, float(np.sqrt(sum(parts))), _degrees(parts, sizes))
 
 
 def pre_trend(before: Floats, targeted: Bools) -> Trend:
@@ -150,14 +137,78 @@ def pre_trend(before: Floats, targeted: Bools) -> Trend:
     if leads.size == 0:
         return Trend(leads, float("nan"))
     spread = np.atleast_2d(np.cov(own.T)) / len(own) + np.atleast_2d(np.cov(other.T)) / len(other)
+    return Trend(leads, _joint_p_value(leads, spread, min(len(own), len(other)) - 1))
+
+
+def weighted_trend(before: Floats, targeted: Bools, design: Floats, propensities: Propensities) -> Trend:
+    """The same with the others weighted to be like the targeted: what weights cannot make alike shows.
+
+    Targeting by what was bought before fails ``pre_trend`` even where weighting by it makes the groups comparable; this
+    test holds then, and fails where something else moved the targeted.
+
+    Args:
+        before: Outcome of each period before, in order, shape (n_rows, n_periods).
+        targeted: Shape (n_rows,).
+        design: A leading 1 and covariates known before, shape (n_rows, q).
+        propensities: Of the same design.
+
+    Returns:
+        As ``pre_trend``; the errors account for the estimation of the propensities.
+
+    >>> same = np.array([[1.0, 2.0], [2.0, 4.0], [3.0, 4.0], [4.0, 6.0]] * 2)
+    >>> targeted, design = np.arange(8) < 4, np.ones((8, 1))
+    >>> even = Propensities(np.full(8, 0.5), np.zeros((8, 1)))
+    >>> weighted_trend(same, targeted, design, even)
+    Trend(leads=array([0.]), p_value=1.0)
+    """
+    gaps = before[:, :-1] - before[:, -1:]
+    own, other = _groups(gaps, targeted)
+    if gaps.shape[1] == 0:
+        return Trend(gaps[0], float("nan"))
+    found = [_weighted_influence(gap, targeted, design, propensities, expected=False) for gap in gaps.T]
+    influence = np.column_stack([one for _, one in found])
+    spread = sum(
+        (rows.T @ rows * len(rows) / (len(rows) - 1) for rows in (influence[targeted], influence[~targeted])),
+        np.zeros((gaps.shape[1], gaps.shape[1])),
+    )
+    leads = np.array([effect for effect, _ in found])
+    return Trend(leads, _joint_p_value(leads, spread, min(len(own), len(other)) - 1))
+
+
+def _joint_p_value(leads: Floats, spread: Floats, freedom: int) -> float:
+    """P-value of all being 0; NaN where their covariance or the rows do not allow a test."""
     roots, axes = np.linalg.eigh(spread)
     kept = roots > _ZERO * max(float(roots.max()), _ZERO)
-    rank, freedom = int(kept.sum()), min(len(own), len(other)) - 1
+    rank = int(kept.sum())
     if rank == 0 or freedom < rank or float(roots.max()) <= _ZERO:
-        return Trend(leads, float("nan"))
+        return float("nan")
     statistic = float(((axes[:, kept].T @ leads) ** 2 / roots[kept]).sum())
     scaled = statistic * (freedom - rank + 1) / (freedom * rank)
-    return Trend(leads, float(f_distribution.sf(scaled, rank, freedom - rank + 1)))
+    return float(f_distribution.sf(scaled, rank, freedom - rank + 1))
+
+
+def _weighted_influence(
+    changes: Floats, targeted: Bools, design: Floats, propensities: Propensities, *, expected: bool
+) -> tuple[float, Floats]:
+    """The effect, and what each row adds to its error: their sum of squares is its variance."""
+    _groups(changes, targeted)
+    count = len(changes)
+    own = targeted.astype(np.float64)
+    weights = odds_weights(propensities.chances, targeted) * (1 - own)
+    rest, regression = _residuals(changes, targeted, design) if expected else (changes, np.zeros_like(design))
+    told = float((own * rest).sum() / own.sum()), float((weights * rest).sum() / weights.sum())
+    influence_own = own * (rest - told[0]) - regression @ (own @ design / count)
+    slope = (weights * (rest - told[1])) @ design / count
+    influence_other = (
+        weights * (rest - told[1]) + propensities.influence @ slope - regression @ (weights @ design / count)
+    )
+    influence: Floats = (influence_own / own.mean() - influence_other / weights.mean()) / count
+    return told[0] - told[1], influence
+
+
+def _spread(influence: Floats) -> float:
+    """Sum of squares, with what n - 1 does for a variance."""
+    return float((influence**2).sum()) * len(influence) / (len(influence) - 1)
 
 
 def _residuals(changes: Floats, targeted: Bools, design: Floats) -> tuple[Floats, Floats]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from threadpoolctl import threadpool_limits
 
@@ -51,9 +52,13 @@ def find_effects(
     """
     schema = CAMPAIGN_FINDINGS.schema(all_nullable=True)
     find = _finder(as_of_date, settings, to_arrow_schema(schema))
-    own = campaigns.select("promotion_id", "start_date", "end_date", "history_days", "has_history", "is_over")
+    # Under another name: Spark takes columns of one origin on both sides for the same.
+    own = campaigns.select(
+        F.col("promotion_id").alias("campaign_id"),
+        *("start_date", "end_date", "history_days", "has_history", "is_over"),
+    )
     rows = campaign_customers.select("promotion_id", "customer_id", "is_targeted", "periods")
-    return own.groupBy("promotion_id").cogroup(rows.groupBy("promotion_id")).applyInArrow(find, schema)
+    return own.groupBy("campaign_id").cogroup(rows.groupBy("promotion_id")).applyInArrow(find, schema)
 
 
 def _finder(
@@ -73,7 +78,7 @@ def _finder(
                 found = measure_campaign(*_arrays(customers, settings.periods), rules)
         checks = (*known, *found.checks)
         shared = {
-            "promotion_id": campaign["promotion_id"],
+            "promotion_id": campaign["campaign_id"],
             "as_of_date": as_of_date,
             "start_date": campaign["start_date"],
             "end_date": campaign["end_date"],

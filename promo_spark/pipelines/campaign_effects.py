@@ -10,6 +10,7 @@ from promo_spark.contracts.silver import ASSIGNMENTS, ORDER_LINES, PRODUCTS, PRO
 from promo_spark.measurement.campaign_customers import gather_campaign_customers
 from promo_spark.measurement.campaign_effects import tell_checks, tell_effects
 from promo_spark.measurement.campaign_findings import find_effects
+from promo_spark.measurement.campaign_units import find_unit_effects, gather_campaign_units
 from promo_spark.measurement.campaigns import list_campaigns
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.stage import Stage
@@ -36,7 +37,19 @@ def run(stage: Stage) -> None:
         features=settings.features,
         seed=settings.seed,
     )
-    findings = find_effects(campaigns=campaigns, campaign_customers=customers, as_of_date=day, settings=own).persist()
+    units = gather_campaign_units(
+        campaigns=campaigns,
+        assignments=assignments,
+        order_lines=lines,
+        products=stage.read(PRODUCTS),
+        promotion_products=stage.read(PROMOTION_PRODUCTS),
+        as_of_date=day,
+        time_zone=zone,
+        settings=own,
+    )
+    of_customers = find_effects(campaigns=campaigns, campaign_customers=customers, as_of_date=day, settings=own)
+    of_units = find_unit_effects(campaigns=campaigns, campaign_units=units, as_of_date=day, settings=own)
+    findings = of_customers.unionByName(of_units).persist()
     effects = tell_effects(campaign_findings=findings, as_of_date=day, currency=settings.currency, settings=own)
     written = stage.write(CAMPAIGN_EFFECTS, effects)
     stage.write(CAMPAIGN_CHECKS, tell_checks(campaign_findings=findings, settings=own))

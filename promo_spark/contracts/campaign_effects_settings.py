@@ -55,7 +55,9 @@ class CampaignEffectSettings(Frozen):
     max_trimmed_rate: Share = Field(default=0.1, description="Largest share of the targeted left out for it")
     max_difference: float = Field(default=0.1, gt=0, description="Largest standardised difference once weighted")
     max_campaign_difference: Share = Field(
-        default=0.1, description="Largest difference in the share whom another campaign reached meanwhile"
+        default=0.2,
+        description="Largest difference in the share whom another campaign reached meanwhile: so much of that one's "
+        "effect may be taken for this one's",
     )
     ridge: float = Field(default=1.0, ge=0, description="Penalty of the propensity model, in customers")
     max_customers: int = Field(

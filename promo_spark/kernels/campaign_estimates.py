@@ -73,7 +73,7 @@ class Rules:
     propensity_ceiling: float = 0.95
     max_trimmed_rate: float = 0.1
     max_difference: float = 0.1
-    max_campaign_difference: float = 0.1
+    max_campaign_difference: float = 0.2
     check_alpha: float = 0.05
     ridge: float = 1.0
 

@@ -20,7 +20,9 @@ class SyntheticControl(NamedTuple):
         effect: Mean over the periods after of the unit less its control.
         fit_error: Root mean squared gap before.
         ratio: Root mean squared gap after over that before.
-        p_value: Share of units, this one included, whose ratio is as large when each donor is put in its place.
+        p_value: Share of units, this one included, whose ratio, or whose effect, is as large when each donor is put in
+            its place; the larger of the two, so conservative where all units are alike. A smooth unit that fits all but
+            perfectly has a large ratio whatever happened, a noisy one a large effect.
     """
 
     weights: Floats
@@ -81,19 +83,14 @@ def synthetic_control(unit: Floats, donors: Floats, n_before: int) -> SyntheticC
             f"{n_before} of {len(unit)} periods before"
         )
     weights, gaps = _gaps(unit, donors, n_before)
-    ratio = _ratio(gaps, n_before)
+    ratio, effect = _ratio(gaps, n_before), float(gaps[n_before:].mean())
     others = [
-        _ratio(_gaps(donors[:, place], np.delete(donors, place, axis=1), n_before)[1], n_before)
-        for place in range(donors.shape[1])
+        _gaps(donors[:, place], np.delete(donors, place, axis=1), n_before)[1] for place in range(donors.shape[1])
     ]
-    as_large = 1 + sum(other >= ratio for other in others)
-    return SyntheticControl(
-        weights,
-        float(gaps[n_before:].mean()),
-        float(np.sqrt((gaps[:n_before] ** 2).mean())),
-        ratio,
-        as_large / (1 + len(others)),
-    )
+    by_ratio = sum(_ratio(other, n_before) >= ratio for other in others)
+    by_effect = sum(abs(other[n_before:].mean()) >= abs(effect) for other in others)
+    fit_error = float(np.sqrt((gaps[:n_before] ** 2).mean()))
+    return SyntheticControl(weights, effect, fit_error, ratio, (1 + max(by_ratio, by_effect)) / (1 + len(others)))
 
 
 def _gaps(unit: Floats, donors: Floats, n_before: int) -> tuple[Floats, Floats]:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from linearmodels.panel import PanelOLS
+from scipy.optimize import minimize
 
 from promo_spark.kernels.campaign_estimates import (
     DOUBLY_ROBUST,
@@ -22,6 +23,7 @@ from promo_spark.kernels.difference_in_differences import (
     pre_trend,
     weighted_difference,
 )
+from promo_spark.kernels.synthetic_control import donor_weights, synthetic_control
 from promo_spark.kernels.targeting_weights import (
     Propensities,
     fit_propensities,
@@ -241,3 +243,44 @@ def test_differences_are_standardised_as_written() -> None:
     pooled = np.sqrt((covariates[:20].var(axis=0, ddof=1) + covariates[20:].var(axis=0, ddof=1)) / 2)
     gap = covariates[:20].mean(axis=0) - (weights[20:, None] * covariates[20:]).sum(axis=0) / weights[20:].sum()
     np.testing.assert_allclose(standardised_differences(covariates, targeted, weights), gap / pooled)
+
+
+def test_synthetic_weights_are_the_constrained_least_squares() -> None:
+    draw = np.random.default_rng(18)
+    donors, unit = draw.normal(20, 3, (12, 6)), draw.normal(20, 3, 12)
+    found = donor_weights(unit, donors)
+    expected = minimize(
+        lambda w: ((unit - donors @ w) ** 2).sum(),
+        np.full(6, 1 / 6),
+        bounds=[(0, 1)] * 6,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
+        method="SLSQP",
+        options={"ftol": 1e-12, "maxiter": 500},
+    )
+    np.testing.assert_allclose(found, expected.x, atol=1e-4)
+    assert found.sum() == pytest.approx(1)
+
+
+def test_a_touched_unit_stands_out_among_its_donors() -> None:
+    draw = np.random.default_rng(19)
+    shared = draw.normal(size=(18, 2)).cumsum(axis=0)
+    units = 30 + shared @ draw.dirichlet(np.ones(2), 25).T + draw.normal(0, 0.5, (18, 25))
+    units[12:, 0] += 6.0
+    found = synthetic_control(units[:, 0], units[:, 1:], 12)
+    assert found.p_value == pytest.approx(1 / 25)
+    assert found.effect == pytest.approx(6.0, abs=1.0)
+    assert synthetic_control(units[:, 3], units[:, 4:], 12).p_value > 1 / 22
+
+
+def test_a_perfect_fit_alone_shows_nothing() -> None:
+    draw = np.random.default_rng(20)
+    donors = draw.normal(20, 3, (18, 19))
+    mix = donors @ np.full(19, 1 / 19)
+    mix[12:] += 0.01
+    assert synthetic_control(mix, donors, 12).p_value > 0.5
+
+
+@pytest.mark.parametrize(("donors", "before"), [(1, 12), (5, 0), (5, 18)])
+def test_a_synthetic_control_needs_donors_and_both_times(donors: int, before: int) -> None:
+    with pytest.raises(ValueError, match="two donors and periods before and after"):
+        synthetic_control(np.ones(18), np.ones((18, donors)), before)

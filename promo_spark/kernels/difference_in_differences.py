@@ -107,8 +107,8 @@ def weighted_difference(
     Raises:
         ValueError: A group has fewer than two rows.
 
-    Source: Sant'Anna and Zhao 2020, equations 2.5 and 3.1, and the influence functions of section 3 for panel data;
-    without ``expected``, Abadie 2005 with normalised weights.
+    Source: Sant'Anna and Zhao 2020, equations 2.5 and 3.1, and the influence functions of section 3 for panel data, of
+    whatever propensities; without ``expected``, Abadie 2005 with normalised weights.
     """
     effect, influence = _weighted_influence(changes, targeted, design, propensities, expected=expected)
     parts = (_spread(influence[targeted]), _spread(influence[~targeted]))

@@ -9,7 +9,7 @@ from scipy.special import expit
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_STEPS, _HALVINGS = 50, 30
+_STEPS, _HALVINGS = 100, 30
 _STILL = 1e-9
 _LARGEST_LOGIT = 30.0
 
@@ -28,17 +28,24 @@ class Propensities(NamedTuple):
 
 
 def fit_propensities(design: Floats, targeted: Bools, ridge: float = 1.0) -> Propensities:
-    """Fit a logistic regression of being targeted, its intercept not penalised.
+    """Fit a logistic model of being targeted so that its odds make the others like the targeted.
+
+    The coefficients solve sum over targeted of x = sum over others of odds(x) x, where maximum likelihood would solve
+    sum over targeted of x = sum over all of p(x) x: the weighted means of the covariates then match but for the ridge,
+    and weighting by the odds is right if the model or a regression of the outcome on x is.
 
     Args:
         design: A leading 1 and standardised covariates, shape (n_rows, q).
         targeted: Shape (n_rows,), both values present.
-        ridge: Penalty on each other coefficient, in rows: keeps groups that never overlap at finite odds.
+        ridge: Penalty on each coefficient but the intercept, in rows: keeps groups that never overlap at finite odds.
 
     Raises:
         ValueError: All rows are targeted, or none is.
 
-    Complexity: O(n_rows * q^2) for each of at most 50 Newton steps.
+    Source: Graham, Pinto and Egel 2012 and Sant'Anna and Zhao 2020, section 3.1 (inverse probability tilting); the
+    weights are those of entropy balancing (Hainmueller 2012, Zhao and Percival 2017).
+
+    Complexity: O(n_rows * q^2) for each of at most 100 Newton steps.
 
     >>> fit_propensities(np.ones((4, 1)), np.array([True, False, False, False])).chances.round(6).tolist()
     [0.25, 0.25, 0.25, 0.25]
@@ -47,7 +54,7 @@ def fit_propensities(design: Floats, targeted: Bools, ridge: float = 1.0) -> Pro
         raise ValueError("propensities need both targeted and untargeted customers")
     penalty = np.full(design.shape[1], ridge)
     penalty[0] = 0.0
-    problem = _Problem(design, targeted.astype(np.float64), penalty)
+    problem = _Problem(design, np.where(targeted, 0.0, 1.0), penalty)
     told = np.zeros(design.shape[1])
     told[0] = np.log(targeted.mean() / (1 - targeted.mean()))
     for _ in range(_STEPS):
@@ -56,37 +63,38 @@ def fit_propensities(design: Floats, targeted: Bools, ridge: float = 1.0) -> Pro
         told += share * step
         if share * np.abs(step).max() < _STILL:
             break
-    chances = problem.chances(told)
-    scores = (problem.outcome - chances)[:, None] * design
+    scores = np.where(targeted[:, None], design, -problem.odds(told)[:, None] * design)
     influence = (scores - scores.mean(axis=0)) @ np.linalg.inv(problem.curvature(told) / len(design))
-    return Propensities(chances, influence)
+    return Propensities(expit(problem.logits(told)), influence)
 
 
 class _Problem(NamedTuple):
-    """A penalised logistic regression."""
+    """A penalised tilting of those who were not targeted."""
 
     design: Floats
-    outcome: Floats
+    others: Floats
     penalty: Floats
 
-    def chances(self, told: Floats) -> Floats:
-        chances: Floats = expit(np.clip(self.design @ told, -_LARGEST_LOGIT, _LARGEST_LOGIT))
-        return chances
+    def logits(self, told: Floats) -> Floats:
+        return np.clip(self.design @ told, -_LARGEST_LOGIT, _LARGEST_LOGIT)
+
+    def odds(self, told: Floats) -> Floats:
+        """Of the others; 0 for the targeted."""
+        odds: Floats = np.exp(self.logits(told)) * self.others
+        return odds
 
     def loss(self, told: Floats) -> float:
-        logits = self.design @ told
-        fit = np.logaddexp(0.0, logits).sum() - self.outcome @ logits
+        fit = self.odds(told).sum() - (1 - self.others) @ self.design @ told
         return float(fit + (self.penalty * told**2).sum() / 2)
 
     def slope(self, told: Floats) -> Floats:
-        return self.design.T @ (self.outcome - self.chances(told)) - self.penalty * told
+        return (1 - self.others - self.odds(told)) @ self.design - self.penalty * told
 
     def curvature(self, told: Floats) -> Floats:
-        chances = self.chances(told)
-        spread = chances * (1 - chances)
+        odds = self.odds(told)
         # Collinear covariates stay solvable.
-        jitter = _STILL * max(float(spread.sum()), 1.0)
-        return self.design.T @ (spread[:, None] * self.design) + np.diag(self.penalty + jitter)
+        jitter = _STILL * max(float(odds.sum()), 1.0)
+        return self.design.T @ (odds[:, None] * self.design) + np.diag(self.penalty + jitter)
 
     def step(self, told: Floats) -> Floats:
         """Newton's step."""

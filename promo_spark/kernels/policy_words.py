@@ -3,39 +3,56 @@
 from promo_spark.kernels.doubly_robust import normal_quantile
 from promo_spark.kernels.off_policy import PolicyEstimate
 
+_PERCENT = 0.01
 
-def tell_policy(
-    one: PolicyEstimate, *, currency: str, level: float, min_support: float, min_effective: float, against: str
-) -> tuple[bool, str]:
-    """Whether anything can be concluded, and what.
+
+def refusal(one: PolicyEstimate, *, min_support: float, min_effective: float) -> str | None:
+    """Why nothing can be concluded of a policy; None where something can.
 
     Args:
         one: A policy by one estimator.
-        currency: Of values.
-        level: Of the interval of the gain.
         min_support: Least share of what the policy does that the log could have done.
         min_effective: Least number of decisions of equal weight.
-        against: The policy that the gain is over.
 
     >>> one = PolicyEstimate("constant:mailer", "ips", 0.0, 3.0, 1.0, (1.0, 5.0), (1.0, 5.0), 400.0, 0.5, 1.0, 0.2)
-    >>> tell_policy(one, currency="USD", level=0.95, min_support=0.95, min_effective=100, against="none")
-    (False, 'no conclusion: the log could have done 50 % of what it does, and 95 % is needed')
-    >>> tell_policy(one, currency="USD", level=0.95, min_support=0.5, min_effective=100, against="none")[1]
-    'worth +1 ± 0.2 USD per decision beside none: better'
+    >>> refusal(one, min_support=0.95, min_effective=100)
+    'no conclusion: the log could have done 50 % of what it does, and 95 % is needed'
+    >>> refusal(one, min_support=0.5, min_effective=100)
     """
     if one.support < min_support:
-        share = f"{one.support:.3g}" if one.support < 0.01 else f"{100 * one.support:.0f} %"  # noqa: PLR2004  (a percent)
+        share = f"{100 * one.support:.0f} %" if one.support >= _PERCENT else "next to nothing"
         return (
-            False,
-            f"no conclusion: the log could have done {share} of what it does, and {100 * min_support:.0f} % is needed",
+            f"no conclusion: the log could have done {share} of what it does, and {100 * min_support:.0f} % is needed"
         )
     if one.effective_size < min_effective:
-        return False, (
+        return (
             f"no conclusion: what is known of it is that of {one.effective_size:.0f} decisions, "
             f"and {min_effective:.0f} are needed"
         )
+    return None
+
+
+def tell_policy(one: PolicyEstimate, *, against: str, is_against_known: bool, currency: str, level: float) -> str:
+    """What is concluded of a policy.
+
+    Args:
+        one: A policy by one estimator.
+        against: The policy that the gain is over.
+        is_against_known: Whether anything is concluded of that one.
+        currency: Of values.
+        level: Of the interval of the gain.
+
+    >>> one = PolicyEstimate("constant:mailer", "ips", 0.0, 3.0, 1.0, (1.0, 5.0), (1.0, 5.0), 400.0, 0.5, 1.0, 0.2)
+    >>> tell_policy(one, against="none", is_against_known=True, currency="USD", level=0.95)
+    'worth +1 ± 0.2 USD per decision beside none: better'
+    >>> tell_policy(one, against="none", is_against_known=False, currency="USD", level=0.95)
+    'earns 3 ± 1 USD per decision; what none would have earned is not known'
+    """
+    earned = f"earns {one.value:.3g} ± {one.standard_error:.2g} {currency} per decision"
     if one.policy == against:
-        return True, f"earns {one.value:.3g} ± {one.standard_error:.2g} {currency} per decision"
+        return earned
+    if not is_against_known:
+        return f"{earned}; what {against} would have earned is not known"
     half = normal_quantile(level) * one.gain_error
     shown = "better" if one.gain > half else "worse" if one.gain < -half else "no difference is shown"
-    return True, f"worth {one.gain:+.3g} ± {one.gain_error:.2g} {currency} per decision beside {against}: {shown}"
+    return f"worth {one.gain:+.3g} ± {one.gain_error:.2g} {currency} per decision beside {against}: {shown}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 
 import numpy as np
@@ -17,8 +17,8 @@ from promo_spark.contracts.decisions import NO_ARM
 from promo_spark.contracts.off_policy import OFF_POLICY, POLICY_LOG
 from promo_spark.contracts.off_policy_settings import OffPolicySettings
 from promo_spark.contracts.step import produces
-from promo_spark.kernels.off_policy import Log, LogSums, PolicyEstimate, estimate_policies, sum_log
-from promo_spark.kernels.policy_words import tell_policy
+from promo_spark.kernels.off_policy import LOGGED, Log, LogSums, PolicyEstimate, estimate_policies, sum_log
+from promo_spark.kernels.policy_words import refusal, tell_policy
 
 Floats = NDArray[np.float64]
 _PARTS = 128  # of the customers, by hash: one of a hundred million decisions fits a task
@@ -60,19 +60,17 @@ def value_policies(
     hashed = policy_log.withColumns({"part": part, "hash": F.xxhash64("customer_id", F.lit(seed))})
     sums = hashed.groupBy("part").applyInArrow(_adder(len(policies), settings), _SUMS)
     schema = OFF_POLICY.schema(all_nullable=True)
-    shared = {
-        "as_of_date": as_of_date,
-        "learnt_from": learnt_from,
-    }
+    shared = {"as_of_date": as_of_date, "learnt_from": learnt_from}
 
     def tell(table: pa.Table) -> pa.Table:
         total = _add_up(table)
-        found = estimate_policies(total, policies, settings.clips, level=settings.interval_level, against=NO_ARM)
-        rows = [
-            {**shared, **_row(one, 1 - trimmed_rate, currency, settings), "decision_count": round(total.total[0])}
-            | {"is_followed": one.policy == followed}
-            for one in found
+        estimates = estimate_policies(total, policies, settings.clips, level=settings.interval_level, against=NO_ARM)
+        scaled = [_scaled(one, 1 - trimmed_rate) for one in estimates]
+        told = [
+            {**_numbers(one), **_verdict(one, scaled, currency, settings), "is_followed": one.policy == followed}
+            for one in scaled
         ]
+        rows = [{**row, **shared, "decision_count": round(total.total[0])} for row in told]
         return pa.Table.from_pylist(rows, schema=to_arrow_schema(schema))
 
     return sums.groupBy().applyInArrow(tell, schema)
@@ -123,16 +121,29 @@ def _add_up(table: pa.Table) -> LogSums:
     return LogSums(total, second.reshape(size, size), squares, supported, resampled.reshape(-1, size))
 
 
-def _row(one: PolicyEstimate, kept: float, currency: str, settings: OffPolicySettings) -> dict[str, object]:
-    scaled = one._replace(support=one.support * (1.0 if one.policy == "logged" else kept))
-    is_concluded, told = tell_policy(
-        scaled,
+def _scaled(one: PolicyEstimate, kept: float) -> PolicyEstimate:
+    """Nothing but the logged policy is supported where decisions were left out."""
+    return one if one.policy == LOGGED else one._replace(support=one.support * kept)
+
+
+def _verdict(
+    one: PolicyEstimate, others: Sequence[PolicyEstimate], currency: str, settings: OffPolicySettings
+) -> dict[str, object]:
+    needed = {"min_support": settings.min_support_rate, "min_effective": settings.min_effective}
+    refused = refusal(one, **needed)
+    same = (other for other in others if (other.estimator, other.clip) == (one.estimator, one.clip))
+    rival = next(other for other in same if other.policy == NO_ARM)
+    told = tell_policy(
+        one,
+        against=NO_ARM,
+        is_against_known=refusal(rival, **needed) is None,
         currency=currency,
         level=settings.interval_level,
-        min_support=settings.min_support_rate,
-        min_effective=settings.min_effective,
-        against=NO_ARM,
     )
+    return {"is_concluded": refused is None, "told": refused or told}
+
+
+def _numbers(one: PolicyEstimate) -> dict[str, object]:
     numbers: dict[str, float] = {
         "value_amount": one.value,
         "standard_error": one.standard_error,
@@ -143,13 +154,7 @@ def _row(one: PolicyEstimate, kept: float, currency: str, settings: OffPolicySet
         "gain_amount": one.gain,
         "gain_error": one.gain_error,
         "effective_count": one.effective_size,
-        "support_rate": scaled.support,
+        "support_rate": one.support,
     }
-    return {
-        "policy": one.policy,
-        "estimator": one.estimator,
-        "clip": one.clip,
-        **{name: None if np.isnan(value) else round(value, _DIGITS) for name, value in numbers.items()},
-        "is_concluded": is_concluded,
-        "told": told,
-    }
+    rounded = {name: None if np.isnan(value) else round(value, _DIGITS) for name, value in numbers.items()}
+    return {"policy": one.policy, "estimator": one.estimator, "clip": one.clip, **rounded}

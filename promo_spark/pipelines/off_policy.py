@@ -61,7 +61,7 @@ def _log(stage: Stage) -> PolicyLog | None:
         stage.limitation("nothing is known of what the planned promotions change: no policy can be valued.")
         return None
     contact = _contact_costs(stage)
-    usable = stage.read(DECISIONS).where(F.col("arm").isin([NO_ARM, *contact]))
+    usable = _usable(stage.read(DECISIONS), list(contact))
     visits = F.col("is_visited") * F.lit(settings.assign.visit_amount)
     customers = stage.read(SCORES).select("customer_id").distinct().count()
     try:
@@ -80,6 +80,13 @@ def _log(stage: Stage) -> PolicyLog | None:
     except ValueError as fault:
         stage.limitation(f"policies cannot be valued on past decisions: {fault}.")
         return None
+
+
+def _usable(decisions: DataFrame, arms: list[str]) -> DataFrame:
+    """Rows of these arms and none in decisions that gave one of these arms: others offered no choice of them."""
+    offered = decisions.where(F.col("arm").isin(arms)).select("decision_id").distinct()
+    wanted = decisions.where(F.col("arm").isin([NO_ARM, *arms]))
+    return wanted.join(F.broadcast(offered), "decision_id", "left_semi")
 
 
 def _contact_costs(stage: Stage) -> dict[str, float]:

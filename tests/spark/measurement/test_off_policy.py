@@ -96,9 +96,12 @@ def test_what_the_log_could_not_do_is_not_concluded(make_rows: MakeRows) -> None
     found = valued(make_rows(POLICY_LOG, never))["constant:mailer", "ips"]
     assert not found.is_concluded
     assert found.support_rate == 0
-    assert found.told == "no conclusion: the log could have done 0 of what it does, and 95 % is needed"
+    assert found.told == "no conclusion: the log could have done next to nothing of what it does, and 95 % is needed"
     trimmed = valued(make_rows(POLICY_LOG, log_rows()), trimmed_rate=0.3)["constant:coupon", "ips"]
     assert (trimmed.is_concluded, trimmed.support_rate) == (False, pytest.approx(0.7))
+    logged = valued(make_rows(POLICY_LOG, log_rows()), trimmed_rate=0.3)["logged", "ips"]
+    assert logged.is_concluded
+    assert logged.told.endswith("what none would have earned is not known")
     few = SETTINGS.model_copy(update={"min_effective": 399.0})
     assert not valued(make_rows(POLICY_LOG, log_rows()), settings=few)["constant:coupon", "ips"].is_concluded
 

@@ -3,7 +3,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test test-all lint types format bench bench-pipeline bench-topk bench-recommend \
-	bench-segments bench-imputation bench-lifetime bench-response bench-assign bench-uplift bench-policy ui docs lock clean
+	bench-segments bench-imputation bench-lifetime bench-response bench-assign bench-uplift bench-policy bench-measure \
+	simulate ui docs lock clean
 
 VENV := $(or $(PROMO_SPARK_VENV),.venv)
 PYTHON := $(VENV)/bin/python
@@ -99,6 +100,14 @@ bench-uplift: setup-dev $(PEERS)/.ready
 ## how often the safe policy falls back and personalises, and its share of the oracle's gain
 bench-policy: setup-dev
 	@exec $(PYTHON) benchmarks/safe_policy.py $(ARGS)
+
+## whether intervals hold what they should and tests reject as designed, estimator by estimator
+simulate: setup-dev
+	@exec $(PYTHON) benchmarks/simulate.py $(ARGS)
+
+## experiments of 100 million rows on Spark, in bounded driver memory
+bench-measure: setup-dev
+	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) benchmarks/measure.py $(ARGS)
 
 ## who redeems a campaign's coupons, beside peers
 bench-response: setup-dev $(PEERS)/.ready

@@ -2,6 +2,7 @@
 
 from promo_spark.contracts.assignment import ASSIGNMENT_TABLES
 from promo_spark.contracts.audit import AUDIT
+from promo_spark.contracts.campaign_effects import CAMPAIGN_TABLES
 from promo_spark.contracts.decisions import DECISION_TABLES
 from promo_spark.contracts.fairness import FAIRNESS_TABLES
 from promo_spark.contracts.features import FEATURES
@@ -10,6 +11,7 @@ from promo_spark.contracts.identity import IDENTITY
 from promo_spark.contracts.kpis import KPI_TABLES
 from promo_spark.contracts.learning import LEARNING
 from promo_spark.contracts.measurement import MEASUREMENT
+from promo_spark.contracts.off_policy import OFF_POLICY_TABLES
 from promo_spark.contracts.plans import PLANS
 from promo_spark.contracts.recommend import RECOMMEND
 from promo_spark.contracts.response import RESPONSE
@@ -39,6 +41,8 @@ TABLES: dict[str, TableContract] = {
         *MEASUREMENT,
         *KPI_TABLES,
         *FAIRNESS_TABLES,
+        *CAMPAIGN_TABLES,
+        *OFF_POLICY_TABLES,
         *LEARNING,
         *AUDIT,
         *TRUTH,

@@ -19,7 +19,7 @@ from promo_spark.runtime.stage import Stage
 
 _LEAST_SHARE = 1e-9
 _PERSONALISED: Verdict = "personalised"
-_OUTCOMES = {
+OUTCOMES = {
     "incremental_margin": "margin_amount",
     "incremental_sales": "sales_amount",
     "retention": "is_visited",
@@ -80,7 +80,7 @@ def _compare(stage: Stage, offers: DataFrame, learner: str) -> PolicyComparison:
     usable = stage.read(DECISIONS).where(F.col("arm").isin([NO_ARM, *contact])).withColumn("is_visited", visits)
     return compare_policies(
         rows=usable,
-        objective=_OUTCOMES[settings.objective],
+        objective=OUTCOMES[settings.objective],
         cost="discount_amount",
         contact_costs=contact,
         covariate_names=DECISION_COVARIATES,

@@ -3,11 +3,13 @@
 from promo_spark.pipelines import (
     assign,
     backtest,
+    campaign_effects,
     fairness,
     features,
     ideas,
     ingest,
     kpis,
+    off_policy,
     plan,
     recommend,
     report,
@@ -29,5 +31,7 @@ ALL = (
     backtest.PIPELINE,
     kpis.PIPELINE,
     fairness.PIPELINE,
+    campaign_effects.PIPELINE,
+    off_policy.PIPELINE,
     report.PIPELINE,
 )

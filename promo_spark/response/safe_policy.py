@@ -89,9 +89,10 @@ def _check_costs(contact_costs: Mapping[str, float], budget: float | None) -> No
         raise ValueError(f"the budget per customer must be finite and not negative, got {budget}")
 
 
-def _judge(
+def learn_rules(
     rows: UpliftRows, learnt: Learnt, contact_costs: Mapping[str, float], budget: float | None, *, shrink: bool
-) -> PolicyValues:
+) -> tuple[PolicyRule, ...]:
+    """For each fold the personalised policy of the others; arguments as ``compare_policies``."""
     sums = None
     if shrink:
         (sums,) = sum_blocks(
@@ -99,7 +100,7 @@ def _judge(
             standardiser=rows.standardiser,
             gather=_shrinkage_gatherer(learnt.levels, learnt.by_fold),
         )
-    rules = make_rules(
+    return make_rules(
         learnt.by_fold,
         np.array([contact_costs.get(arm, 0.0) for arm in rows.arms[1:]]),
         rows.standardiser.design(rows.sample),
@@ -107,6 +108,12 @@ def _judge(
         budget=budget,
         shrinkage=sums,
     )
+
+
+def _judge(
+    rows: UpliftRows, learnt: Learnt, contact_costs: Mapping[str, float], budget: float | None, *, shrink: bool
+) -> PolicyValues:
+    rules = learn_rules(rows, learnt, contact_costs, budget, shrink=shrink)
     moments = sum_blocks(frame=rows.frame, standardiser=rows.standardiser, gather=_rule_gatherer(learnt.levels, rules))
     return PolicyValues(ClusterMoments(*moments))
 

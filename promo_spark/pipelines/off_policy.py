@@ -1,0 +1,125 @@
+"""Value policies, the plan's among them, on decisions that were made before."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from promo_spark.contracts.assignment import ASSIGNMENT
+from promo_spark.contracts.decisions import DECISIONS, NO_ARM, SCORES
+from promo_spark.contracts.measurement import POLICY_VALUES
+from promo_spark.contracts.off_policy import OFF_POLICY
+from promo_spark.contracts.rows import contract_frame
+from promo_spark.contracts.silver import PROMOTIONS
+from promo_spark.kernels.decision_covariates import DECISION_COVARIATES
+from promo_spark.measurement.off_policy import value_policies
+from promo_spark.measurement.policy_log import lay_out_policies, policy_names
+from promo_spark.pipelines.assign_policy import OUTCOMES
+from promo_spark.response.policy_log import PolicyLog, log_policies
+from promo_spark.runtime.pipeline import Pipeline
+from promo_spark.runtime.stage import Stage
+
+
+def run(stage: Stage) -> None:
+    """Lay out the log, what every policy would have done in it, and what that would have earned."""
+    log = _log(stage)
+    if log is None:
+        stage.write(OFF_POLICY, contract_frame(stage.spark, OFF_POLICY))
+        return
+    settings = stage.settings
+    chosen = stage.read(POLICY_VALUES).where("is_chosen").select("policy").first()
+    rows = lay_out_policies(
+        log=log.frame,
+        decisions=stage.read(DECISIONS),
+        assignment=stage.read(ASSIGNMENT),
+        promotions=stage.read(PROMOTIONS),
+        arms=log.arms,
+        arm_level=settings.uplift.arm_level,
+        as_of_date=stage.as_of_date,
+    )
+    values = value_policies(
+        policy_log=rows,
+        policies=policy_names(log.arms),
+        followed=chosen["policy"] if chosen else None,
+        learnt_from=log.learnt_from,
+        trimmed_rate=log.trimmed_rate,
+        as_of_date=stage.as_of_date,
+        currency=settings.currency,
+        settings=settings.off_policy,
+        seed=settings.seed,
+    )
+    stage.write(OFF_POLICY, values)
+    log.release()
+    _tell(stage)
+
+
+def _log(stage: Stage) -> PolicyLog | None:
+    """The decisions of the arms that are planned; None where nothing can be learnt from them, which is said."""
+    settings = stage.settings
+    learnt = stage.read(SCORES).where(F.col("learner").isNotNull()).select("learner").first()
+    if learnt is None:
+        stage.limitation("nothing is known of what the planned promotions change: no policy can be valued.")
+        return None
+    contact = _contact_costs(stage)
+    usable = _usable(stage.read(DECISIONS), list(contact))
+    visits = F.col("is_visited") * F.lit(settings.assign.visit_amount)
+    customers = stage.read(SCORES).select("customer_id").distinct().count()
+    try:
+        return log_policies(
+            rows=usable.withColumn("is_visited", visits),
+            objective=OUTCOMES[settings.assign.objective],
+            cost="discount_amount",
+            contact_costs=contact,
+            covariate_names=DECISION_COVARIATES,
+            learner=learnt["learner"],
+            folds=settings.uplift.folds,
+            budget_per_customer=settings.assign.budget_amount / max(customers, 1),
+            shrink=settings.assign.shrink,
+            seed=settings.seed,
+        )
+    except ValueError as fault:
+        stage.limitation(f"policies cannot be valued on past decisions: {fault}.")
+        return None
+
+
+def _usable(decisions: DataFrame, arms: list[str]) -> DataFrame:
+    """Rows of these arms and none in decisions that gave one of these arms: others offered no choice of them."""
+    offered = decisions.where(F.col("arm").isin(arms)).select("decision_id").distinct()
+    wanted = decisions.where(F.col("arm").isin([NO_ARM, *arms]))
+    return wanted.join(F.broadcast(offered), "decision_id", "left_semi")
+
+
+def _contact_costs(stage: Stage) -> dict[str, float]:
+    """Mean cost of telling a customer of the planned promotions of each arm."""
+    settings = stage.settings.assign
+    planned = stage.read(SCORES).select("promotion_id", "arm").distinct()
+    channels: DataFrame = planned.join(stage.read(PROMOTIONS).select("promotion_id", "channel"), "promotion_id", "left")
+    costs: dict[str, list[float]] = {}
+    for row in channels.orderBy("promotion_id").collect():
+        cost = settings.contact_cost_amounts.get(row["channel"] or "", settings.contact_cost_amount)
+        costs.setdefault(row["arm"], []).append(cost)
+    return {arm: sum(own) / len(own) for arm, own in costs.items()}
+
+
+def _tell(stage: Stage) -> None:
+    rows = stage.read(OFF_POLICY).where("estimator = 'doubly_robust'").orderBy("policy").collect()
+    stage.metrics({f"off_policy_{row['policy'].replace(':', '_')}": row["value_amount"] for row in rows})
+    refused = [row["policy"] for row in rows if not row["is_concluded"]]
+    if refused:
+        stage.limitation(f"nothing can be concluded from past decisions on what these are worth: {', '.join(refused)}.")
+    if rows:
+        stage.limitation(
+            "the plan was learnt from the very decisions it is valued on, which favours it; the policy personalised is "
+            "valued by models that have not seen the customer."
+        )
+
+
+PIPELINE = Pipeline(
+    name="off_policy",
+    summary="Value the plan, the best simple policies and none on past decisions, before anything is sent.",
+    reads=(DECISIONS, SCORES, PROMOTIONS, ASSIGNMENT, POLICY_VALUES),
+    writes=(OFF_POLICY,),
+    run=run,
+    settings=(*("off_policy", "uplift", "assign", "seed", "currency"),),
+    headlines=("off_policy_plan", "off_policy_personalised", "off_policy_none"),
+)

@@ -3,6 +3,7 @@
 from promo_spark.contracts.assignment import ASSIGNMENT_TABLES
 from promo_spark.contracts.audit import AUDIT
 from promo_spark.contracts.decisions import DECISION_TABLES
+from promo_spark.contracts.experiments import EXPERIMENT_TABLES
 from promo_spark.contracts.features import FEATURES
 from promo_spark.contracts.ideas import IDEAS
 from promo_spark.contracts.identity import IDENTITY
@@ -35,6 +36,7 @@ TABLES: dict[str, TableContract] = {
         *ASSIGNMENT_TABLES,
         *IDEAS,
         *MEASUREMENT,
+        *EXPERIMENT_TABLES,
         *LEARNING,
         *AUDIT,
         *TRUTH,

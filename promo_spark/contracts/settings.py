@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings, UpliftSettings
+from promo_spark.contracts.experiment_settings import ExperimentSettings
 from promo_spark.contracts.offers import Promotions
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
 from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings
@@ -248,6 +249,7 @@ class Settings(Frozen):
     plan: PlanSettings = PlanSettings()
     assign: AssignSettings = AssignSettings()
     ideas: IdeaSettings = IdeaSettings()
+    experiments: ExperimentSettings = ExperimentSettings()
     backtest: BacktestSettings = BacktestSettings()
     report: ReportSettings = ReportSettings()
     tune: TuneSettings = TuneSettings()

@@ -120,12 +120,15 @@ EXPERIMENT_MOMENTS = TableContract(
         Column("segment", _STRING, "Segment"),
         Column(AS_OF_DATE, T.DateType(), "Outcomes before this date count"),
         Column("is_clustered", T.BooleanType(), "Units are clusters, not customers", required=True),
-        Column("counts", T.MapType(_STRING, _LONG), "Customers, units, and what is wrong with how many", required=True),
-        Column("propensities", _NUMBERS, "Sum, smallest and largest logged; empty where none is", required=True),
+        Column(
+            "counts", _NUMBERS, "Customers, units and faults, in the order of kernels.unit_sums.TOLD", required=True
+        ),
+        Column("propensities", _NUMBERS, "Number logged, sum and sum of squares", required=True),
         Column("products", _NUMBERS, "Sums of z z' over sound units, row by row", required=True),
-        Column("histograms", _NUMBERS, "Customers between edges, outcome by outcome", required=True),
-        Column("edges", _NUMBERS, "Of the histograms, outcome by outcome, the same number for each", required=True),
-        Column("limits", _NUMBERS, "Where outcomes are winsorised", required=True),
+        Column(
+            "bins", _NUMBERS, "Histogram of each outcome, as kernels.unit_sums.pack_bins lays it out", required=True
+        ),
+        Column("fractions", _NUMBERS, "Customers whose outcome is no whole number, by outcome", required=True),
     ),
     mode="passed",
 )
@@ -176,8 +179,8 @@ EXPERIMENT_CHECKS = TableContract(
         Column(
             "check",
             _STRING,
-            "sample_ratio, arms, two_arms, duplicates, outcome_dates, missing_outcomes, balance, propensities, clusters, "
-            "sizes or variance",
+            "sample_ratio, arms, two_arms, duplicates, outcome_dates, missing_outcomes, balance, propensities, "
+            "clusters, sizes or variance",
         ),
         Column("metric", _STRING, "Metric it is about, or all"),
         Column("arm", _STRING, "Arm it is about, or all"),

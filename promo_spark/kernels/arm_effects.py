@@ -115,7 +115,8 @@ def measure_arms(products: Floats, metric: Metric, covariates: tuple[int, ...] =
     whole = np.einsum("s,asq->aq", shares, means)
     centred = products / counts[..., None, None] - means[..., :, None] * means[..., None, :]
     covariance = centred * (counts / (counts - 1))[..., None, None]
-    values = whole[:, metric.numerator] / whole[:, metric.denominator]
+    below = whole[:, metric.denominator]
+    values = np.divide(whole[:, metric.numerator], below, out=np.full(len(below), np.nan), where=below != 0)
     outcome = _influence(products.shape[-1], metric.numerator, metric.denominator, values, whole)
     everybody, places = products.sum(axis=(0, 1)), list(covariates)
     levels = everybody[0, places] / everybody[0, WEIGHT]
@@ -205,7 +206,7 @@ def merge_thin_strata(products: Floats, fewest: int = 2) -> Floats:
     rest = products[:, is_thin].sum(axis=1, keepdims=True)
     merged = np.concatenate([products[:, ~is_thin], rest], axis=1)
     if (rest[:, 0, 0, 0] < fewest).any():
-        return products.sum(axis=1, keepdims=True)
+        return np.asarray(products.sum(axis=1, keepdims=True), dtype=np.float64)
     return merged
 
 
@@ -214,7 +215,8 @@ def _influence(width: int, numerator: int, denominator: int, values: Floats, who
     factors = np.zeros((len(values), width))
     factors[:, numerator] += 1.0
     factors[:, denominator] -= values
-    scaled: Floats = factors / whole[:, [denominator]]
+    below = whole[:, [denominator]]
+    scaled: Floats = np.divide(factors, below, out=np.full(factors.shape, np.nan), where=below != 0)
     return scaled
 
 
@@ -236,7 +238,7 @@ def _adjust(outcome: Floats, inputs: Floats, covariance: Floats, scales: Floats)
     shared = np.einsum("aqk,aqr,ar->ak", inputs, spread, outcome)
     among = np.einsum("aqk,aqr,arl->akl", inputs, spread, inputs)
     slopes = np.einsum("akl,al->ak", _inverse(among), shared)
-    return slopes, own - (slopes * shared).sum(axis=1)
+    return slopes, np.asarray(own - (slopes * shared).sum(axis=1), dtype=np.float64)
 
 
 def _leverage(inputs: Floats, covariance: Floats, scales: Floats, distance: Floats) -> Floats:
@@ -246,7 +248,8 @@ def _leverage(inputs: Floats, covariance: Floats, scales: Floats, distance: Floa
     among = np.einsum("aqk,aqr,arl->akl", inputs, spread, inputs)
     squared: Floats = np.einsum("ak,akl,al->a", distance, _inverse(among), distance)
     # `among` is the covariance of means: of single units it is n times as large, and the sum over units n^2 times.
-    return squared * scales.sum(axis=1)
+    leverage: Floats = squared * scales.sum(axis=1)
+    return leverage
 
 
 def _inverse(matrices: Floats) -> Floats:
@@ -254,8 +257,9 @@ def _inverse(matrices: Floats) -> Floats:
     diagonal = np.sqrt(np.maximum(np.einsum("akk->ak", matrices), 0.0))
     scale = np.where(diagonal > 0, 1.0 / np.where(diagonal > 0, diagonal, 1.0), 0.0)
     correlation = matrices * scale[:, :, None] * scale[:, None, :]
-    inverse: Floats = np.linalg.pinv(correlation, rcond=_SINGULAR, hermitian=True)
-    return inverse * scale[:, :, None] * scale[:, None, :]
+    inverse = np.linalg.pinv(correlation, rcond=_SINGULAR, hermitian=True)
+    scaled: Floats = inverse * scale[:, :, None] * scale[:, None, :]
+    return scaled
 
 
 def _spread(everybody: Floats, places: list[int], levels: Floats) -> Floats:
@@ -265,8 +269,7 @@ def _spread(everybody: Floats, places: list[int], levels: Floats) -> Floats:
     factors[np.arange(len(places)), places] = 1.0
     factors[:, WEIGHT] -= levels
     factors /= everybody[0, WEIGHT] / count
-    spread: Floats = factors @ (everybody / count) @ factors.T
-    return spread
+    return np.asarray(factors @ (everybody / count) @ factors.T, dtype=np.float64)
 
 
 def _relative(arms: ArmMeans, arm: int, control: int, varying: float) -> tuple[float, float]:

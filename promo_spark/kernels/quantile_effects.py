@@ -7,23 +7,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-
-def count_between(values: Floats, edges: Floats) -> Ints:
-    """Count values up to each edge, and beyond the last.
-
-    Args:
-        values: Shape (n,).
-        edges: Rising, shape (n_edges,).
-
-    Returns:
-        Shape (n_edges + 1,): up to the first edge, from there up to the second, …, beyond the last.
-
-    >>> count_between(np.array([0.0, 0.0, 1.5, 9.0]), np.array([0.0, 1.0, 2.0])).tolist()
-    [2, 0, 1, 1]
-    """
-    return np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
 
 
 def quantile_with_error(counts: Floats, edges: Floats, level: float) -> tuple[float, float]:
@@ -33,8 +16,8 @@ def quantile_with_error(counts: Floats, edges: Floats, level: float) -> tuple[fl
     are taken as spread evenly. So no density has to be estimated, and where many units have one value the error is 0.
 
     Args:
-        counts: What `count_between` returned of the arm, shape (n_edges + 1,).
-        edges: The same edges, shape (n_edges,).
+        counts: Of the arm, up to each edge and beyond the last, shape (n_edges + 1,).
+        edges: Not falling, shape (n_edges,).
         level: Between 0 and 1.
 
     Returns:

@@ -6,6 +6,7 @@ from promo_spark.pipelines import (
     features,
     ideas,
     ingest,
+    measure,
     plan,
     recommend,
     report,
@@ -25,5 +26,6 @@ ALL = (
     assign.PIPELINE,
     ideas.PIPELINE,
     backtest.PIPELINE,
+    measure.PIPELINE,
     report.PIPELINE,
 )

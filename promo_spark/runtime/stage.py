@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
@@ -15,10 +15,12 @@ from pyspark.ml.util import MLReadable
 from pyspark.sql import DataFrame, SparkSession
 
 from promo_spark.contracts.settings import Settings
+from promo_spark.contracts.source_settings import TableMapping
 from promo_spark.contracts.table import TableContract
 from promo_spark.errors import ContractError, StorageError
 from promo_spark.runtime.exports import write_list
 from promo_spark.runtime.files import write_text
+from promo_spark.runtime.inputs import list_files, open_records
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.places import absolute, joined
 from promo_spark.runtime.store import Store, Written
@@ -72,6 +74,18 @@ class Stage:
         """Open a declared dated table at the newest date at least so many days before; empty where there is none."""
         self._declared(contract, self.pipeline.reads + self.pipeline.writes, "read")
         return self.store.read_before(contract, self.as_of_date, days=days)
+
+    def open_records(self, mapping: TableMapping, columns: Sequence[str]) -> DataFrame:
+        """Open a table that settings name, as records (``promo_spark.contracts.records``).
+
+        Args:
+            mapping: Where it is, and in which format.
+            columns: Those it must have.
+
+        Raises:
+            SourceError: It is absent, cannot be read or lacks one of them.
+        """
+        return open_records(self.spark, mapping, list_files(self.spark, mapping), columns).records
 
     def has(self, contract: TableContract) -> bool:
         """Whether a declared table holds any rows (at the as_of_date)."""

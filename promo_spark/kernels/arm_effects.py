@@ -258,8 +258,7 @@ def _inverse(matrices: Floats) -> Floats:
     scale = np.where(diagonal > 0, 1.0 / np.where(diagonal > 0, diagonal, 1.0), 0.0)
     correlation = matrices * scale[:, :, None] * scale[:, None, :]
     inverse = np.linalg.pinv(correlation, rcond=_SINGULAR, hermitian=True)
-    scaled: Floats = inverse * scale[:, :, None] * scale[:, None, :]
-    return scaled
+    return np.asarray(inverse * scale[:, :, None] * scale[:, None, :], dtype=np.float64)
 
 
 def _spread(everybody: Floats, places: list[int], levels: Floats) -> Floats:

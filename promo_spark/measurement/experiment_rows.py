@@ -77,7 +77,7 @@ def gather_experiment_rows(
         product_features=product_features,
         default_rate=features.margin_rate,
     )
-    measured = _measure(drawn, days, settings.covariate_days)
+    measured = measure_windows(drawn=drawn, days=days, covariate_days=settings.covariate_days)
     redeemed = _redeemed(drawn, redemptions)
     units = experiment_units.select(*_KEY, "unit_id", F.col("stratum").alias("_stratum"))
     clustered = experiments.select("experiment", (F.col("unit") != "customer").alias("_is_clustered")).distinct()
@@ -99,8 +99,7 @@ def gather_experiment_rows(
         F.lit(1).cast("long").alias("arm_count"),
         (F.col("decided_date") > F.col("first_date")).alias("is_early"),
         F.lit(False).alias("is_missing"),
-        F.array(*(_known(f"pre_{name}") for name in LEDGER_COVARIATES)).alias("covariates"),
-        F.array(*(_known(name) for name in LEDGER_OUTCOMES)).alias("outcomes"),
+        *measured_arrays(),
     )
 
 
@@ -133,8 +132,18 @@ def _drawn(
     return windowed.where(is_known).join(F.broadcast(named), "experiment", "left_semi").drop("_start", "_end")
 
 
-def _measure(drawn: DataFrame, days: DataFrame, covariate_days: int) -> DataFrame:
-    """Sums over purchase days of the window, and of the days before it."""
+def measure_windows(*, drawn: DataFrame, days: DataFrame, covariate_days: int) -> DataFrame:
+    """Sum purchase days over the window of each customer of an experiment, and over the days before it.
+
+    Args:
+        drawn: experiment, customer_id, first_date, end_date (not in the window).
+        days: What `sum_purchase_days` returned.
+        covariate_days: Days before the first.
+
+    Returns:
+        experiment, customer_id, each of ``LEDGER_OUTCOMES`` that purchases tell, and each of ``LEDGER_COVARIATES`` with
+        the prefix ``pre_``; none for who bought nothing in either.
+    """
     windows = drawn.select(*_KEY, *_DAYS)
     joined = windows.join(days, "customer_id").where(
         (F.col("order_date") < F.col("end_date"))
@@ -182,6 +191,12 @@ def _with_segments(rows: DataFrame, segment_customers: DataFrame) -> DataFrame:
         .join(known, "customer_id", "left")
         .withColumn("segment", told)
     )
+
+
+def measured_arrays() -> tuple[Expression, Expression]:
+    """Covariates and outcomes of the ledger as arrays, in their order."""
+    covariates = F.array(*(_known(f"pre_{name}") for name in LEDGER_COVARIATES))
+    return covariates.alias("covariates"), F.array(*(_known(name) for name in LEDGER_OUTCOMES)).alias("outcomes")
 
 
 def _known(name: str) -> Expression:

@@ -64,10 +64,11 @@ def _tell_power(stage: Stage) -> None:
     )
     curve = stage.read(POWER_CURVE).orderBy("experiment", "metric", "arm", "unit_count").toPandas()
     stage.table("power_curve", curve)
-    for row in curve[curve["is_planned"]].itertuples():
+    for row in curve[curve["is_planned"]].to_dict("records"):
         stage.progress(
-            f"{row.experiment}: {row.arm} on {row.metric} is found from {row.detectable_effect:,.3f} on "
-            f"({row.detectable_effect_rate or float('nan'):.1%} of {row.baseline_mean:,.2f}) with {row.unit_count:,} units"
+            f"{row['experiment']}: {row['arm']} is found to move {row['metric']} from "
+            f"{row['detectable_effect']:,.3f} on ({row['detectable_effect_rate']:.1%} of {row['baseline_mean']:,.2f}) "
+            f"with {row['unit_count']:,} units"
         )
 
 
@@ -83,8 +84,9 @@ def _is_new(stage: Stage, design: ExperimentDesign) -> bool:
     if known is None:
         if design.start_date < stage.as_of_date:
             raise ExperimentError(
-                f"experiment {design.name} starts on {design.start_date}, before the day it is drawn, {stage.as_of_date}: "
-                "what customers did until then is no effect. Set a later start_date, or an earlier as_of_date."
+                f"experiment {design.name} starts on {design.start_date}, before the day it is drawn, "
+                f"{stage.as_of_date}: what customers did until then is no effect. Set a later start_date, or an earlier "
+                "as_of_date."
             )
         return True
     if known["design_hash"] != _hash(design):
@@ -139,7 +141,7 @@ def _require_sizes(stage: Stage, design: ExperimentDesign, sizes: pd.DataFrame) 
     settings = stage.settings.experiments
     fewest = 2 if is_clustered else settings.min_arm_units
     what = f"units ({design.unit})" if is_clustered else "customers"
-    counts = {arm: 0 for arm in design.arms} | dict(zip(sizes["arm"], sizes["unit_count"].astype(int), strict=True))
+    counts = dict.fromkeys(design.arms, 0) | dict(zip(sizes["arm"], sizes["unit_count"].astype(int), strict=True))
     if design.holdout_rate:
         counts["the holdout"] = int(sizes["holdout_count"].sum())
     small = [f"{arm} ({count})" for arm, count in sorted(counts.items()) if count < fewest]
@@ -159,7 +161,7 @@ def _require_sizes(stage: Stage, design: ExperimentDesign, sizes: pd.DataFrame) 
 def _design_rows(
     stage: Stage, design: ExperimentDesign, sizes: pd.DataFrame, curve: pd.DataFrame
 ) -> list[dict[str, Any]]:
-    counted = sizes[sizes["experiment"] == design.name].set_index("arm")
+    counted = {row["arm"]: row for row in sizes[sizes["experiment"] == design.name].to_dict("records")}
     own = curve[(curve["experiment"] == design.name) & (curve["metric"] == design.metrics[0])].set_index("arm")
     total = sum(design.variants.values())
     shared: dict[str, Any] = {
@@ -182,8 +184,8 @@ def _design_rows(
                 "arm": arm,
                 "is_control": arm == design.control,
                 "share": share,
-                "unit_count": int(counted.loc[arm, "unit_count"]),
-                "customer_count": int(counted.loc[arm, "customer_count"]),
+                "unit_count": int(counted[arm]["unit_count"]),
+                "customer_count": int(counted[arm]["customer_count"]),
                 "detectable_effect": None if found is None else float(found["detectable_effect"]),
                 "detectable_effect_rate": None if found is None else float(found["detectable_effect_rate"]),
                 "required_unit_count": None if found is None else _required(design, arm, found),

@@ -85,8 +85,8 @@ def _is_new(stage: Stage, design: ExperimentDesign) -> bool:
         if design.start_date < stage.as_of_date:
             raise ExperimentError(
                 f"experiment {design.name} starts on {design.start_date}, before the day it is drawn, "
-                f"{stage.as_of_date}: what customers did until then is no effect. Set a later start_date, or an earlier "
-                "as_of_date."
+                f"{stage.as_of_date}: what customers did until then is no effect. Set a later start_date, or "
+                "an earlier as_of_date."
             )
         return True
     if known["design_hash"] != _hash(design):

@@ -12,7 +12,7 @@ _STRING, _DOUBLE, _LONG = T.StringType(), T.DoubleType(), T.LongType()
 _EXPERIMENT = Column("experiment", _STRING, "Experiment: decision_id of its rows in silver.assignments, or its table")
 _CUSTOMER = Column("customer_id", _STRING, "Keyed pseudonym of the customer", personal=True)
 _METRIC = Column("metric", _STRING, "What is measured")
-_NUMBERS = T.ArrayType(T.DoubleType(), containsNull=False)
+_NUMBERS = T.ArrayType(T.DoubleType())
 _STRATUM = Column("stratum", _STRING, "Stratum that the draw was balanced in; all where there is none", required=True)
 
 EXPERIMENTS = TableContract(

@@ -14,6 +14,7 @@ from scipy import stats
 from benchmarks.simulations.figures import Figure, Study, coverage, false_positives, peeking, power
 from promo_spark.kernels.always_valid import confidence_sequence, mixture_scale
 from promo_spark.kernels.arm_effects import Difference, Metric, compare_arms, measure_arms
+from promo_spark.kernels.experiment_effects import shrunk_reach
 from promo_spark.kernels.multiple_testing import holm
 from promo_spark.kernels.quantile_effects import quantile_with_error
 from promo_spark.kernels.sample_ratio import sample_ratio_p
@@ -231,7 +232,7 @@ def shrunk(rng: np.random.Generator, times: int) -> list[Figure]:
         true = rng.normal(2.0, 1.0, 8)
         errors = rng.uniform(0.5, 1.5, 8)
         found = shrink_effects(rng.normal(true, errors)[:, None], errors[:, None] ** 2)
-        half = 1.96 * np.sqrt(found.variance[:, 0])
+        half = shrunk_reach(8) * np.sqrt(found.variance[:, 0])
         low.append(found.effects[:, 0] - half - true)
         high.append(found.effects[:, 0] + half - true)
     return [coverage(np.concatenate(low), np.concatenate(high), 0.0, "segments", conservative=True)]

@@ -189,9 +189,21 @@ def _of_segments(cells: Cells, plan: Plan, metric: str, arm: int, control: int) 
         return
     errors = np.array([[one.found.standard_error**2] for one in known])
     shrunk = shrink_effects(np.array([[one.found.effect] for one in known]), errors)
-    reach = float(stats.norm.isf((1 - plan.level) / 2))
+    reach = shrunk_reach(len(known), plan.level)
     for one, effect, variance in zip(known, shrunk.effects[:, 0], shrunk.variance[:, 0], strict=True):
         yield replace(one, method=SHRUNK, found=_normal(float(effect), float(variance) ** 0.5, one.values[0], reach))
+
+
+def shrunk_reach(segments: int, level: float = 0.95) -> float:
+    """Standard errors that intervals of shrunk effects reach: Student's quantile with 2 (segments - 1) freedoms.
+
+    How much segments differ is itself learnt from few of them. Normal intervals held 93 to 94 % of true effects of 3 to
+    8 segments that differ as much as their errors or twice as much; these hold 95 to 99 %.
+
+    >>> round(shrunk_reach(8), 3)
+    2.145
+    """
+    return float(stats.t.isf((1 - level) / 2, 2 * (segments - 1)))
 
 
 def _normal(effect: float, error: float, base: float, reach: float) -> Difference:

@@ -49,9 +49,9 @@ def gather_experiment_rows(
 ) -> DataFrame:
     """Gather each customer of a randomised decision with outcomes and covariates.
 
-    A decision is randomised where a propensity below 1 was logged for every customer and there is more than one arm.
-    One that was designed here counts from its first day on, up to now while it runs; any other once the window is over.
-    Customers held out have the arm none. Refunds and outliers are left out of amounts.
+    A decision is randomised where a propensity below 1 was logged for every customer and there is more than one arm, or
+    should be. One that was designed here counts from its first day on, up to now while it runs; any other once the
+    window is over. Customers held out have the arm none. Refunds and outliers are left out of amounts.
 
     Args:
         assignments: silver.assignments.
@@ -125,7 +125,7 @@ def _drawn(
     kinds = windowed.groupBy("experiment").agg(
         (F.coalesce(F.max("propensity"), F.lit(1.0)) < 1)
         & F.bool_and(F.col("propensity").isNotNull())
-        & (F.count_distinct("arm") > 1).alias("_is_randomised"),
+        & ((F.count_distinct("arm") > 1) | F.bool_or(F.col("_start").isNotNull()))
     )
     named = kinds.toDF("experiment", "_is_randomised").where("_is_randomised").select("experiment")
     is_known = (F.col("first_date") < today) & (F.col("end_date") <= today)

@@ -52,6 +52,12 @@ def check_experiment(cells: Cells, plan: Plan) -> list[Check]:
 
     Returns:
         The checks that apply, passed ones too; those that failed stop the headline.
+
+    >>> nobody = Cells(("none",), ("all",), False, np.zeros((1, 7)), np.zeros((1, 3)), np.zeros((1, 1, 1, 3, 3)),
+    ...     np.zeros((1, 1, 1, 3)), np.zeros(1))
+    >>> found = check_experiment(nobody, Plan("none", ("sales",)))
+    >>> [one.told for one in found if one.check == "arms"][-1]
+    'there are not two arms with customers: there is nothing to compare.'
     """
     checks = [*_check_arms(cells, plan), *_check_records(cells), *_check_missing(cells, plan)]
     present = [arm for arm, count in enumerate(cells.count("customers")) if count > 0]

@@ -22,6 +22,7 @@ ALL = "all"
 DIFFERENCE, STRATIFIED, ADJUSTED = "difference", "stratified", "regression_adjusted"
 WINSORISED, SEQUENTIAL, SHRUNK = "winsorised", "sequential", "shrunk"
 _FEWEST = 2
+_FEWEST_SHRUNK = 3  # how much two segments differ is hardly learnt from the two
 _FEW_IN_SEGMENT = 10
 _ZERO = 1e-12
 
@@ -185,7 +186,7 @@ def _of_segments(cells: Cells, plan: Plan, metric: str, arm: int, control: int) 
         found.append(_effect(own, plan, measure_arms(pair, plan.place_of(metric), usable), named, (1, 0)))
     yield from found
     known = [one for one in found if np.isfinite(one.found.standard_error)]
-    if len(known) < _FEWEST:
+    if len(known) < _FEWEST_SHRUNK:
         return
     errors = np.array([[one.found.standard_error**2] for one in known])
     shrunk = shrink_effects(np.array([[one.found.effect] for one in known]), errors)

@@ -53,6 +53,12 @@ class TrackingError(PromoSparkError):
     exit_code = 8
 
 
+class ExperimentError(PromoSparkError):
+    """Raised when an experiment cannot be drawn as it is designed; names it, and what would do."""
+
+    exit_code = 10
+
+
 class AllocationInfeasible(PromoSparkError, ValueError):  # noqa: N818 (it names what the plan is, as the field does)
     """Raised when no plan keeps every limit; names the rows, and by how much each would have to give way."""
 

@@ -38,7 +38,7 @@ class Figure:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Lowest and highest rate that passes: 1.7 points around 95 and 5 % at 2,000 replications, in proportion else."""
+        """Lowest and highest rate that passes: 1.7 points around 95 % at 2,000 replications, in proportion else."""
         error = math.sqrt(self.expected * (1 - self.expected) / self.replications)
         low, high = self.expected - _TOLERATED * error, self.expected + _TOLERATED * error
         match self.kind:

@@ -5,6 +5,7 @@ from promo_spark.contracts.audit import AUDIT
 from promo_spark.contracts.campaign_effects import CAMPAIGN_TABLES
 from promo_spark.contracts.decisions import DECISION_TABLES
 from promo_spark.contracts.fairness import FAIRNESS_TABLES
+from promo_spark.contracts.experiments import EXPERIMENT_TABLES
 from promo_spark.contracts.features import FEATURES
 from promo_spark.contracts.ideas import IDEAS
 from promo_spark.contracts.identity import IDENTITY
@@ -43,6 +44,7 @@ TABLES: dict[str, TableContract] = {
         *FAIRNESS_TABLES,
         *CAMPAIGN_TABLES,
         *OFF_POLICY_TABLES,
+        *EXPERIMENT_TABLES,
         *LEARNING,
         *AUDIT,
         *TRUTH,

@@ -14,6 +14,7 @@ from promo_spark.contracts.campaign_effects_settings import CampaignEffectSettin
 from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings, UpliftSettings
 from promo_spark.contracts.kpi_settings import FairnessSettings, KpiSettings
 from promo_spark.contracts.off_policy_settings import OffPolicySettings
+from promo_spark.contracts.experiment_settings import ExperimentSettings
 from promo_spark.contracts.offers import Promotions
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
 from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings
@@ -261,6 +262,7 @@ class Settings(Frozen):
     plan: PlanSettings = PlanSettings()
     assign: AssignSettings = AssignSettings()
     ideas: IdeaSettings = IdeaSettings()
+    experiments: ExperimentSettings = ExperimentSettings()
     backtest: BacktestSettings = BacktestSettings()
     kpis: KpiSettings = KpiSettings()
     fairness: FairnessSettings = FairnessSettings()

@@ -9,6 +9,7 @@ from promo_spark.pipelines import (
     ideas,
     ingest,
     kpis,
+    measure,
     off_policy,
     plan,
     recommend,
@@ -33,5 +34,6 @@ ALL = (
     fairness.PIPELINE,
     campaign_effects.PIPELINE,
     off_policy.PIPELINE,
+    measure.PIPELINE,
     report.PIPELINE,
 )

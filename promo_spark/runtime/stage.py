@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
@@ -17,9 +17,12 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.settings import Settings
 from promo_spark.contracts.table import AS_OF_DATE, TableContract
+from promo_spark.contracts.source_settings import TableMapping
+from promo_spark.contracts.table import TableContract
 from promo_spark.errors import ContractError, StorageError
 from promo_spark.runtime.exports import write_list
 from promo_spark.runtime.files import write_text
+from promo_spark.runtime.inputs import list_files, open_records
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.places import absolute, joined
 from promo_spark.runtime.store import Store, Written
@@ -78,6 +81,17 @@ class Stage:
         """Open a declared dated table at every date up to the stage's own."""
         self._declared(contract, self.pipeline.reads + self.pipeline.writes, "read")
         return self.store.read(contract).where(F.col(AS_OF_DATE) <= F.lit(self.as_of_date))
+    def open_records(self, mapping: TableMapping, columns: Sequence[str]) -> DataFrame:
+        """Open a table that settings name, as records (``promo_spark.contracts.records``).
+
+        Args:
+            mapping: Where it is, and in which format.
+            columns: Those it must have.
+
+        Raises:
+            SourceError: It is absent, cannot be read or lacks one of them.
+        """
+        return open_records(self.spark, mapping, list_files(self.spark, mapping), columns).records
 
     def has(self, contract: TableContract) -> bool:
         """Whether a declared table holds any rows (at the as_of_date)."""

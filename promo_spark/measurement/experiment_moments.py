@@ -1,0 +1,166 @@
+"""One pass over the customers of experiments: all that their analysis needs, summed by arm, stratum and segment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.ml.functions import array_to_vector, vector_to_array
+from pyspark.ml.stat import Summarizer
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from promo_spark.contracts.experiments import ALL_SEGMENTS, EXPERIMENT_MOMENTS, EXPERIMENT_ROWS
+from promo_spark.contracts.step import produces
+from promo_spark.kernels.unit_sums import UnitBlock, UnitSums, pack_bins, sum_units, unpack_bins
+from promo_spark.kernels.value_bins import BINS
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+_CELL = ("experiment", "as_of_date", "arm", "stratum", "segment", "is_clustered")
+_SUMS = ("counts", "propensities", "products", "bins", "fractions")
+_FAULTS = ("is_ambiguous", "is_repeated", "is_early", "is_missing")
+_FLAGS = ("is_customer", "is_unit", *_FAULTS)
+_SCHEMA = (
+    "experiment string, as_of_date date, arm string, stratum string, segment string, is_clustered boolean, "
+    + ", ".join(f"{name} array<double>" for name in _SUMS)
+)
+
+
+@produces(EXPERIMENT_MOMENTS, experiment_rows=EXPERIMENT_ROWS)
+def gather_moments(*, experiment_rows: DataFrame) -> DataFrame:
+    """Add up units, their products and their histograms; each part of the data hands on one row per cell.
+
+    Customers that share a cluster are summed to it first, and the products are those of clusters. Customers in several
+    arms, with outcomes before their assignment or without any are counted and left out.
+
+    Args:
+        experiment_rows: measurement.experiment_rows; read twice where there are clusters.
+
+    Returns:
+        measurement.experiment_moments.
+    """
+    is_clustered = F.col("cluster_id").isNotNull()
+    customers = experiment_rows.select(
+        *("experiment", "as_of_date", "arm", "stratum", "segment", is_clustered.alias("is_clustered")),
+        F.lit(1.0).alias("weight"),
+        F.col("propensity").cast("double").alias("propensity"),
+        F.lit(True).alias("is_customer"),
+        (~is_clustered).alias("is_unit"),
+        (F.col("arm_count") > 1).alias("is_ambiguous"),
+        (F.col("record_count") > 1).alias("is_repeated"),
+        *("is_early", "is_missing", "covariates", "outcomes"),
+    )
+    rows = customers.unionByName(_sum_clusters(experiment_rows.where(is_clustered)))
+    return rows.mapInArrow(_sum_part, _SCHEMA).groupBy(*_CELL).applyInPandas(_add_parts, _SCHEMA)
+
+
+def _sum_clusters(rows: DataFrame) -> DataFrame:
+    """One row per cluster and arm: customers, and sums of what they did; sound ones alone."""
+    is_sound = (F.col("arm_count") == 1) & ~F.col("is_early") & ~F.col("is_missing")
+    sums = {name: Summarizer.sum(array_to_vector(F.col(name))) for name in ("covariates", "outcomes")}
+    clusters = (
+        rows.where(is_sound)
+        .groupBy("experiment", "as_of_date", "arm", "cluster_id")
+        .agg(F.count("*").cast("double").alias("weight"), *(vector_to_array(sums[name]).alias(name) for name in sums))
+    )
+    arms = F.count("*").over(Window.partitionBy("experiment", "as_of_date", "cluster_id"))
+    return clusters.withColumns(
+        {
+            "stratum": F.lit(ALL_SEGMENTS),
+            "segment": F.lit(ALL_SEGMENTS),
+            "is_clustered": F.lit(True),
+            "propensity": F.lit(None).cast("double"),
+            "is_customer": F.lit(False),
+            "is_unit": F.lit(True),
+            "is_ambiguous": arms > 1,
+            **{name: F.lit(False) for name in ("is_repeated", "is_early", "is_missing")},
+        }
+    ).drop("cluster_id")
+
+
+def _add_parts(parts: pd.DataFrame) -> pd.DataFrame:
+    """One cell from those of all parts of the data; in an order of their own, for sums of doubles depend on it."""
+    ordered = parts.iloc[np.lexsort([parts["products"].map(lambda values: values[-1])])]
+    stacked = {name: np.concatenate(ordered[name].to_list()) for name in _SUMS}
+    added = {name: values.reshape(len(ordered), -1).sum(axis=0) for name, values in stacked.items() if name != "bins"}
+    added["bins"] = pack_bins(unpack_bins(stacked["bins"], len(added["fractions"]), BINS))
+    key = {name: [ordered[name].iloc[0]] for name in _CELL}
+    return pd.DataFrame(key | {name: [added[name]] for name in _SUMS})
+
+
+def _sum_part(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Sum all batches of one part of the data, and hand its cells on."""
+    found: dict[tuple[object, ...], list[Floats]] = {}
+    for batch in batches:
+        keys, cells = _number_cells(batch)
+        widths = _widths(batch, "covariates"), _widths(batch, "outcomes")
+        # Experiments differ in what is measured; their rows are summed apart.
+        shapes = np.unique(np.column_stack(widths), axis=0)
+        for shape in shapes.tolist():
+            own = np.flatnonzero((widths[0] == shape[0]) & (widths[1] == shape[1]))
+            chosen = batch if len(own) == batch.num_rows else batch.take(pa.array(own))
+            present, codes = np.unique(cells[own], return_inverse=True)
+            sums = sum_units(_block(chosen, codes, shape), len(present))
+            for place, cell in enumerate(present.tolist()):
+                _keep(found, keys[cell], sums, place)
+    if found:
+        yield pa.RecordBatch.from_pylist([_row(key, sums) for key, sums in found.items()], schema=_arrow_schema())
+
+
+def _number_cells(batch: pa.RecordBatch) -> tuple[list[tuple[object, ...]], Ints]:
+    """The cells of a batch, and each row's number among them."""
+    codes = np.zeros(batch.num_rows, dtype=np.int64)
+    values: list[list[object]] = []
+    for name in _CELL:
+        encoded = batch.column(name).dictionary_encode()
+        values.append(encoded.dictionary.to_pylist())
+        codes = codes * len(values[-1]) + encoded.indices.to_numpy(zero_copy_only=False)
+    present, cells = np.unique(codes, return_inverse=True)
+    places = np.unravel_index(present, [len(names) for names in values])
+    keys = [tuple(names[place] for names, place in zip(values, own, strict=True)) for own in zip(*places, strict=True)]
+    return keys, cells.astype(np.int64)
+
+
+def _widths(batch: pa.RecordBatch, name: str) -> Ints:
+    column = batch.column(name)
+    widths: Ints = np.diff(column.offsets.to_numpy()).astype(np.int64)
+    return widths
+
+
+def _block(batch: pa.RecordBatch, cells: Ints, shape: list[int]) -> UnitBlock:
+    flags = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in _FLAGS}
+    propensities = batch.column("propensity").to_numpy(zero_copy_only=False).astype(np.float64)
+    return UnitBlock(
+        cells=cells.astype(np.int64),
+        weights=batch.column("weight").to_numpy(),
+        is_customer=flags["is_customer"],
+        is_unit=flags["is_unit"],
+        faults=np.column_stack([flags[name] for name in _FAULTS]),
+        propensities=propensities,
+        covariates=batch.column("covariates").flatten().to_numpy().reshape(-1, shape[0])
+        if shape[0]
+        else np.zeros((batch.num_rows, 0)),
+        outcomes=batch.column("outcomes").flatten().to_numpy().reshape(-1, shape[1]),
+    )
+
+
+def _keep(found: dict[tuple[object, ...], list[Floats]], key: tuple[object, ...], sums: UnitSums, place: int) -> None:
+    own = [part[place] for part in sums]
+    held = found.get(key)
+    found[key] = [part.copy() for part in own] if held is None else list(map(np.add, held, own))
+
+
+def _row(key: tuple[object, ...], sums: list[Floats]) -> dict[str, object]:
+    parts = UnitSums(*sums)
+    laid_out = {name: getattr(parts, name).ravel() for name in _SUMS if name != "bins"}
+    return dict(zip(_CELL, key, strict=True)) | laid_out | {"bins": pack_bins(parts.bins)}
+
+
+def _arrow_schema() -> pa.Schema:
+    numbers = pa.list_(pa.float64())
+    kinds = [pa.string(), pa.date32(), pa.string(), pa.string(), pa.string(), pa.bool_(), *[numbers] * len(_SUMS)]
+    return pa.schema(list(zip((*_CELL, *_SUMS), kinds, strict=True)))

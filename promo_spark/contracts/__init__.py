@@ -4,8 +4,8 @@ from promo_spark.contracts.assignment import ASSIGNMENT_TABLES
 from promo_spark.contracts.audit import AUDIT
 from promo_spark.contracts.campaign_effects import CAMPAIGN_TABLES
 from promo_spark.contracts.decisions import DECISION_TABLES
-from promo_spark.contracts.fairness import FAIRNESS_TABLES
 from promo_spark.contracts.experiments import EXPERIMENT_TABLES
+from promo_spark.contracts.fairness import FAIRNESS_TABLES
 from promo_spark.contracts.features import FEATURES
 from promo_spark.contracts.ideas import IDEAS
 from promo_spark.contracts.identity import IDENTITY

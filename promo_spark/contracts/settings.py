@@ -12,9 +12,9 @@ from pydantic import Field, model_validator
 
 from promo_spark.contracts.campaign_effects_settings import CampaignEffectSettings
 from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings, UpliftSettings
+from promo_spark.contracts.experiment_settings import ExperimentSettings
 from promo_spark.contracts.kpi_settings import FairnessSettings, KpiSettings
 from promo_spark.contracts.off_policy_settings import OffPolicySettings
-from promo_spark.contracts.experiment_settings import ExperimentSettings
 from promo_spark.contracts.offers import Promotions
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
 from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings

@@ -16,9 +16,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.settings import Settings
-from promo_spark.contracts.table import AS_OF_DATE, TableContract
 from promo_spark.contracts.source_settings import TableMapping
-from promo_spark.contracts.table import TableContract
+from promo_spark.contracts.table import AS_OF_DATE, TableContract
 from promo_spark.errors import ContractError, StorageError
 from promo_spark.runtime.exports import write_list
 from promo_spark.runtime.files import write_text
@@ -81,6 +80,7 @@ class Stage:
         """Open a declared dated table at every date up to the stage's own."""
         self._declared(contract, self.pipeline.reads + self.pipeline.writes, "read")
         return self.store.read(contract).where(F.col(AS_OF_DATE) <= F.lit(self.as_of_date))
+
     def open_records(self, mapping: TableMapping, columns: Sequence[str]) -> DataFrame:
         """Open a table that settings name, as records (``promo_spark.contracts.records``).
 

@@ -1,4 +1,4 @@
-"""Write the manager's page from what the other stages left in the tables."""
+"""Write the manager's pages from what the other stages left in the tables."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.assignment import ASSIGNED_PROMOTIONS, BUDGET_CURVE, CONSTRAINT_USE
 from promo_spark.contracts.audit import STAGE_RUNS
+from promo_spark.contracts.campaign_effects import CAMPAIGN_CHECKS, CAMPAIGN_EFFECTS
 from promo_spark.contracts.decisions import SEGMENT_UPLIFTS
+from promo_spark.contracts.experiments import EFFECTS as MEASURED_EFFECTS
+from promo_spark.contracts.experiments import EXPERIMENT_CHECKS
+from promo_spark.contracts.fairness import CONTACT_PRESSURE, FAIRNESS
 from promo_spark.contracts.features import PRODUCT_FEATURES, PROMOTION_FEATURES
 from promo_spark.contracts.ideas import BUNDLES, TRIGGERS
+from promo_spark.contracts.kpis import KPIS
 from promo_spark.contracts.measurement import BACKTESTS, FORECAST_ACTUALS, POLICY_VALUES
+from promo_spark.contracts.off_policy import OFF_POLICY
 from promo_spark.contracts.plans import SEGMENT_PLAN
 from promo_spark.contracts.response import EFFECTS, PANEL
 from promo_spark.contracts.segments import (
@@ -29,9 +35,20 @@ from promo_spark.contracts.silver import PRODUCTS, SILVER
 from promo_spark.contracts.table import rejected_of
 from promo_spark.report.customer_plan import CustomerPlan
 from promo_spark.report.facts import Evidence
-from promo_spark.report.page import render_page
+from promo_spark.report.measured import Measured
+from promo_spark.report.page import Heading, render_pages
 from promo_spark.runtime import Pipeline, Stage
 
+_MEASURED = {
+    "effects": MEASURED_EFFECTS,
+    "experiment_checks": EXPERIMENT_CHECKS,
+    "campaign_effects": CAMPAIGN_EFFECTS,
+    "campaign_checks": CAMPAIGN_CHECKS,
+    "off_policy": OFF_POLICY,
+    "kpis": KPIS,
+    "fairness": FAIRNESS,
+    "contact_pressure": CONTACT_PRESSURE,
+}
 _REJECTED = tuple(rejected_of(table) for table in SILVER)
 _CLUSTER = ("cluster_id", "cluster_name")
 _BUNDLES_SHOWN = 10
@@ -41,17 +58,24 @@ _LEVERS = ("depth_rate", "display_rate", "mailer_rate")
 def run(stage: Stage) -> None:
     """Collect the aggregates, render the page, keep it beside the tables and in MLflow."""
     settings = stage.settings
-    html = render_page(
+    pages = render_pages(
         evidence=_evidence(stage),
-        as_of_date=stage.as_of_date,
-        currency=settings.currency,
-        title=settings.report.title,
+        measured=_measured(stage),
+        heading=Heading(
+            title=settings.report.title,
+            as_of_date=stage.as_of_date,
+            currency=settings.currency,
+            run_id=stage.run_id,
+            source_kind=settings.source.kind,
+        ),
         budget=settings.plan.budget_amount,
         interval_level=settings.plan.interval_level,
-        source_kind=settings.source.kind,
-        run_id=stage.run_id,
     )
-    stage.progress(f"report: {stage.write_report(html)}")
+    stage.progress(f"report: {stage.write_report(pages)}")
+
+
+def _measured(stage: Stage) -> Measured:
+    return Measured(**{name: stage.read(table).toPandas() for name, table in _MEASURED.items()})
 
 
 def _evidence(stage: Stage) -> Evidence:
@@ -203,7 +227,7 @@ PIPELINE = Pipeline(
         BACKTESTS,
         FORECAST_ACTUALS,
         *(POLICY_VALUES, ASSIGNED_PROMOTIONS, CONSTRAINT_USE, BUDGET_CURVE, BUNDLES, TRIGGERS, PRODUCTS),
-        SEGMENT_UPLIFTS,
+        *(SEGMENT_UPLIFTS, *_MEASURED.values()),
         STAGE_RUNS,
         *_REJECTED,
     ),

@@ -14,7 +14,7 @@ from promo_spark.kernels.uplift_judgement import LOSS, Judgement, curve_figures,
 from promo_spark.response.uplift_blocks import Gather, sum_blocks
 from promo_spark.response.uplift_groups import out_of_fold
 from promo_spark.response.uplift_learners import Learnt, Uplift, learn_uplift, prepare_learning
-from promo_spark.response.uplift_rows import PARTS, UpliftRows, prepare_rows
+from promo_spark.response.uplift_rows import PARTS, UpliftRows, prepared_rows
 
 ALL_ARMS = "all"
 _BINS = 200
@@ -81,15 +81,14 @@ def choose_learner(
     """
     if not learners:
         raise ValueError("name at least one learner of uplift")
-    prepared = prepare_rows(
+    with prepared_rows(
         rows=rows,
         outcomes=outcomes,
         covariate_names=covariate_names,
         folds=folds,
         propensity_floor=propensity_floor,
         seed=seed,
-    )
-    try:
+    ) as prepared:
         learning = prepare_learning(rows=prepared, ridge=ridge, depths=depths)
         figures = [
             figure
@@ -98,8 +97,6 @@ def choose_learner(
                 rows=prepared, learnt=learn_uplift(prepared=learning, learner=learner, seed=seed)
             )
         ]
-    finally:
-        prepared.release()
     losses = {one.learner: one.value for one in figures if one.metric == LOSS and one.outcome == outcomes[0]}
     return LearnerChoice(tuple(figures), min(learners, key=lambda name: losses[name]))
 

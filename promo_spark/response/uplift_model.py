@@ -22,7 +22,7 @@ from promo_spark.kernels.gram_regression import Floats
 from promo_spark.response.uplift_blocks import matrix_of
 from promo_spark.response.uplift_groups import fit_groups
 from promo_spark.response.uplift_learners import learn_uplift, prepare_learning
-from promo_spark.response.uplift_rows import prepare_rows
+from promo_spark.response.uplift_rows import prepared_rows
 from promo_spark.response.uplift_state import UpliftState, pack_state, unpack_state
 
 CONTRIBUTIONS = "contributions"
@@ -108,20 +108,17 @@ def fit_uplift(
     Raises:
         ValueError: The rows or the learner's name are at fault.
     """
-    prepared = prepare_rows(
+    with prepared_rows(
         rows=rows,
         outcomes=outcomes,
         covariate_names=covariate_names,
         folds=folds,
         propensity_floor=propensity_floor,
         seed=seed,
-    )
-    try:
+    ) as prepared:
         learning = prepare_learning(rows=prepared, ridge=ridge, depths=depths)
         learnt = learn_uplift(prepared=learning, learner=learner, seed=seed)
         groups = None if isinstance(learnt.full, LinearUplift) else fit_groups(rows=prepared, learnt=learnt)
-    finally:
-        prepared.release()
     state = UpliftState(
         learner=learner,
         arms=prepared.arms,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +61,31 @@ class UpliftRows:
         """Let go of what is persisted."""
         for frame in (self.frame, *self.held):
             frame.unpersist()
+
+
+@contextmanager
+def prepared_rows(
+    *,
+    rows: DataFrame,
+    outcomes: tuple[str, ...],
+    covariate_names: tuple[str, ...],
+    folds: int,
+    propensity_floor: float,
+    seed: int,
+) -> Iterator[UpliftRows]:
+    """What ``prepare_rows`` returns, let go of in the end."""
+    prepared = prepare_rows(
+        rows=rows,
+        outcomes=outcomes,
+        covariate_names=covariate_names,
+        folds=folds,
+        propensity_floor=propensity_floor,
+        seed=seed,
+    )
+    try:
+        yield prepared
+    finally:
+        prepared.release()
 
 
 def prepare_rows(

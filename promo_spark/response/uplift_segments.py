@@ -17,7 +17,7 @@ from promo_spark.kernels.gram_regression import Floats, Standardiser
 from promo_spark.kernels.uplift_folds import score_rows
 from promo_spark.response.uplift_blocks import to_block, whole_customers
 from promo_spark.response.uplift_learners import prepare_learning
-from promo_spark.response.uplift_rows import prepare_rows
+from promo_spark.response.uplift_rows import prepared_rows
 
 _Maker = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
@@ -80,15 +80,14 @@ def estimate_segment_uplift(
     Raises:
         ValueError: The rows are at fault.
     """
-    prepared = prepare_rows(
+    with prepared_rows(
         rows=rows,
         outcomes=outcomes,
         covariate_names=covariate_names,
         folds=folds,
         propensity_floor=propensity_floor,
         seed=seed,
-    )
-    try:
+    ) as prepared:
         levels = prepare_learning(rows=prepared, ridge=ridge, depths=None).own_levels
         schema = "customer_id string, decisions double, scores array<double>"
         scored = prepared.frame.mapInArrow(_scorer(prepared.standardiser, levels), schema)
@@ -104,8 +103,6 @@ def estimate_segment_uplift(
             .orderBy("segment")
             .collect()
         )
-    finally:
-        prepared.release()
     reach = normal_quantile(interval_level)
     return [_entry(row, place, *cell, reach) for row in told for place, cell in enumerate(cells)]
 

@@ -184,13 +184,14 @@ class Stage:
             told = f"no model {name} at {path}: run the stage that fits it for {self.as_of_date}."
             raise StorageError(told) from fault
 
-    def write_report(self, html: str) -> str:
-        """Keep the page at ``<warehouse>/reports/<as_of_date>/index.html`` and in MLflow; return its place."""
-        place = joined(self.settings.places.warehouse, "reports", self.as_of_date.isoformat(), "index.html")
+    def write_report(self, pages: Mapping[str, str]) -> str:
+        """Keep pages at ``<warehouse>/reports/<as_of_date>/`` and in MLflow; return the place of the first."""
+        folder = joined(self.settings.places.warehouse, "reports", self.as_of_date.isoformat())
         self.before_write()
-        write_text(self.spark, place, html)
-        self.tracker.page("report/index.html", html)
-        return place
+        for name, html in pages.items():
+            write_text(self.spark, joined(folder, name), html)
+            self.tracker.page(f"report/{name}", html)
+        return joined(folder, next(iter(pages)))
 
     def write_list(self, name: str, rows: DataFrame, order: tuple[str, ...]) -> tuple[str, str]:
         """Keep a list that carries raw ids at ``<identity>/sends/<as_of_date>/<name>``, as CSV and Parquet."""

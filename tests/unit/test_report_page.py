@@ -21,7 +21,8 @@ from promo_spark.report.facts import (
     plan_in_words,
     with_error,
 )
-from promo_spark.report.page import render_page
+from promo_spark.report.page import PAGES, Heading, render_pages
+from tests.unit.measured_pages import measured_of_nothing
 
 DAY = date(2017, 10, 30)
 HOSTILE = "<script>alert('x')</script>"
@@ -184,16 +185,15 @@ def evidence() -> Evidence:
 
 
 def render(evidence: Evidence, source_kind: str = "files") -> str:
-    return render_page(
+    pages = render_pages(
         evidence=evidence,
-        as_of_date=DAY,
-        currency="EUR",
-        title="Plan",
+        measured=measured_of_nothing(),
+        heading=Heading(title="Plan", as_of_date=DAY, currency="EUR", run_id="abc", source_kind=source_kind),
         budget=100.0,
         interval_level=0.9,
-        source_kind=source_kind,
-        run_id="abc",
     )
+    assert tuple(pages) == tuple(PAGES)
+    return pages["index.html"]
 
 
 def test_the_page_says_what_matters_and_needs_no_network(evidence: Evidence) -> None:

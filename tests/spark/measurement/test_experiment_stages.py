@@ -226,7 +226,7 @@ def test_the_draw_is_balanced_in_each_stratum_and_logged_with_its_propensities(d
 def test_a_drawn_experiment_stays_as_it_is(drawn: FakeStage) -> None:
     again = designed(drawn.tables, DESIGN)
     for table in (ASSIGNMENTS, EXPERIMENT_UNITS, EXPERIMENTS):
-        assert again.read(table).exceptAll(drawn.read(table)).isEmpty()
+        assert again.read(table).drop("variants").exceptAll(drawn.read(table).drop("variants")).isEmpty()
         assert again.read(table).count() == drawn.read(table).count()
     other = DESIGN.model_copy(update={"arms": {"none": 0.2, "coupon": 0.8}})
     with pytest.raises(ExperimentError, match="spring was drawn on 2024-03-04 with other settings"):
@@ -274,7 +274,7 @@ def test_what_came_later_changes_nothing(followed: Tables, told: FakeStage) -> N
 
 
 def test_customers_lost_from_an_arm_stop_the_headline(followed: Tables) -> None:
-    lost = (F.col("arm") == "coupon") & (F.pmod(F.xxhash64("customer_id"), F.lit(3)) == 0)
+    lost = (F.col("arm") == "coupon") & (F.pmod(F.xxhash64("customer_id"), F.lit(2)) == 0)
     stage = measured({**followed, ASSIGNMENTS.name: followed[ASSIGNMENTS.name].where(~lost)})
     checks = stage.read(EXPERIMENT_CHECKS).where("check = 'sample_ratio'").first()
     assert checks is not None

@@ -13,6 +13,7 @@ from promo_spark.contracts.experiments import (
     EXPERIMENTS,
 )
 from promo_spark.contracts.features import PRODUCT_FEATURES
+from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
 from promo_spark.contracts.silver import ASSIGNMENTS, ORDER_LINES, REDEMPTIONS
 from promo_spark.measurement.experiment_effects import check_experiments, estimate_effects
@@ -44,6 +45,7 @@ def _ledger_rows(stage: Stage) -> DataFrame:
     settings = stage.settings
     return gather_experiment_rows(
         assignments=stage.read(ASSIGNMENTS),
+        feedback=stage.read(FEEDBACK),
         experiments=stage.read(EXPERIMENTS),
         experiment_units=stage.read(EXPERIMENT_UNITS),
         order_lines=stage.read(ORDER_LINES),
@@ -89,7 +91,7 @@ PIPELINE = Pipeline(
     summary="Measure what randomised decisions changed, and check whether that can be believed.",
     reads=(
         *(ASSIGNMENTS, EXPERIMENTS, EXPERIMENT_UNITS, ORDER_LINES, REDEMPTIONS, PRODUCT_FEATURES),
-        SEGMENT_CUSTOMERS,
+        *(SEGMENT_CUSTOMERS, FEEDBACK),
     ),
     writes=(EFFECTS, EXPERIMENT_CHECKS),
     run=run,

@@ -23,6 +23,7 @@ from promo_spark.contracts.experiments import (
     POWER_CURVE,
 )
 from promo_spark.contracts.features import CUSTOMER_FEATURES
+from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.settings import FeatureSettings
 from promo_spark.contracts.silver import ASSIGNMENTS, CUSTOMERS, ORDER_LINES, REDEMPTIONS
 from promo_spark.contracts.table import TableContract
@@ -313,6 +314,28 @@ def test_without_randomised_decisions_it_says_so_and_goes_on(past: Tables, follo
     )
     unlogged = followed[ASSIGNMENTS.name].withColumn("propensity", F.lit(None).cast("double"))
     assert measured({**followed, ASSIGNMENTS.name: unlogged}).read(EFFECTS).isEmpty()
+
+
+def test_a_plan_of_this_system_is_held_against_its_holdout(
+    followed: Tables, make_rows: Callable[..., DataFrame]
+) -> None:
+    """Held out 0.1; of the others half would be given the coupon: whoever would not has the arm none at 0.1 + 0.9."""
+    rows = []
+    for place in range(PEOPLE):
+        is_held, would_be = (place * 7) % 10 == 0, place % 2 == 0
+        arm = "coupon" if would_be and not is_held else "none"
+        propensity = (0.1 if arm == "none" else 0.89) if would_be else 0.99
+        at = pd.Timestamp("2024-03-04 05:00", tz="UTC").to_pydatetime()
+        row = {"decision_id": "plan-1", "customer_id": f"c{place}", "arm": arm, "propensity": propensity}
+        rows.append({**row, "is_holdout": is_held, "decided_at": at})
+    tables = {**followed, FEEDBACK.name: make_rows(FEEDBACK, rows), ASSIGNMENTS.name: make_rows(ASSIGNMENTS, [])}
+    stage = measured(tables)
+    found = stage.read(EFFECTS).where("metric = 'sales_amount' AND method = 'difference' AND segment = 'all'").collect()
+    assert [(row.experiment, row.arm, row.control, row.control_count) for row in found] == [
+        ("plan-1", "plan", "none", 40)
+    ]
+    checks = {row.check: row.result for row in stage.read(EXPERIMENT_CHECKS).collect() if row.metric == "all"}
+    assert checks["sample_ratio"] == checks["propensities"] == "passed"
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.decisions import NO_ARM
+from promo_spark.contracts.experiment_settings import ExperimentSettings
 
 PLAN_ARM = "plan"
 """The arm of all who were not held out of a decision of this system's own, whatever it gave them."""
@@ -22,7 +23,7 @@ def list_drawn(
     experiments: DataFrame,
     as_of_date: date,
     time_zone: str,
-    outcome_days: int,
+    settings: ExperimentSettings,
 ) -> DataFrame:
     """List the customers of randomised decisions whose outcomes are known.
 
@@ -36,7 +37,7 @@ def list_drawn(
         experiments: measurement.experiments; their dates win over the day of the decision.
         as_of_date: Nothing from this date on is used.
         time_zone: The retailer's, in which days begin.
-        outcome_days: Of decisions that were not designed.
+        settings: Days whose outcomes count where they were not designed, and how far back decisions are analysed.
 
     Returns:
         experiment, customer_id, arm, promotion_id (what was given, or none), propensity, decided_date, first_date,
@@ -57,7 +58,9 @@ def list_drawn(
     windowed = dated.withColumn("decided_date", F.to_date(F.from_utc_timestamp("decided_at", time_zone))).withColumns(
         {
             "first_date": F.coalesce("_start", "decided_date"),
-            "end_date": F.coalesce(F.least(F.date_add("_end", 1), today), F.date_add("decided_date", outcome_days)),
+            "end_date": F.coalesce(
+                F.least(F.date_add("_end", 1), today), F.date_add("decided_date", settings.outcome_days)
+            ),
         }
     )
     kinds = windowed.groupBy("experiment").agg(
@@ -67,7 +70,8 @@ def list_drawn(
         ).alias("_is_randomised")
     )
     named = kinds.where("_is_randomised").select("experiment")
-    is_known = (F.col("first_date") < today) & (F.col("end_date") <= today)
+    oldest = F.lit(as_of_date - timedelta(days=settings.lookback_days))
+    is_known = (F.col("first_date") >= oldest) & (F.col("first_date") < today) & (F.col("end_date") <= today)
     known = windowed.where(is_known).join(F.broadcast(named), "experiment", "left_semi")
     return known.drop("_start", "_end", "decided_at", "_is_own")
 

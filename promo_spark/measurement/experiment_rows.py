@@ -82,7 +82,7 @@ def gather_experiment_rows(
         experiments=experiments,
         as_of_date=as_of_date,
         time_zone=time_zone,
-        outcome_days=settings.outcome_days,
+        settings=settings,
     )
     days = sum_purchase_days(
         order_lines=order_lines.where(F.col("order_date") < F.lit(as_of_date)),

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.decisions import NO_ARM
 from promo_spark.contracts.experiment_settings import ExperimentSettings
+from promo_spark.measurement.experiment_variants import list_variants
 
 PLAN_ARM = "plan"
 """The arm of all who were not held out of a decision of this system's own, whatever it gave them."""
@@ -21,6 +22,7 @@ def list_drawn(
     assignments: DataFrame,
     feedback: DataFrame,
     experiments: DataFrame,
+    experiment_units: DataFrame,
     as_of_date: date,
     time_zone: str,
     settings: ExperimentSettings,
@@ -34,7 +36,8 @@ def list_drawn(
     Args:
         assignments: silver.assignments.
         feedback: learning.feedback; decisions that the ledger holds too are left to the ledger.
-        experiments: measurement.experiments; their dates win over the day of the decision.
+        experiments: measurement.experiments with their variants; their dates win over the day of the decision.
+        experiment_units: measurement.experiment_units, for the variants that customers were told in.
         as_of_date: Nothing from this date on is used.
         time_zone: The retailer's, in which days begin.
         settings: Days whose outcomes count where they were not designed, and how far back decisions are analysed.
@@ -54,7 +57,11 @@ def list_drawn(
         "decided_at",
         F.lit(False).alias("_is_own"),
     )
-    dated = ledger.unionByName(_own_decisions(feedback, ledger)).join(F.broadcast(dates), "experiment", "left")
+    variants = list_variants(experiment_units=experiment_units, assignments=assignments, experiments=experiments)
+    drawn = ledger.unionByName(_own_decisions(feedback, ledger)).unionByName(
+        variants.withColumn("_is_own", F.lit(False))
+    )
+    dated = drawn.join(F.broadcast(dates), "experiment", "left")
     windowed = dated.withColumn("decided_date", F.to_date(F.from_utc_timestamp("decided_at", time_zone))).withColumns(
         {
             "first_date": F.coalesce("_start", "decided_date"),

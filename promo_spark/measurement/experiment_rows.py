@@ -60,7 +60,7 @@ def gather_experiment_rows(
     Args:
         assignments: silver.assignments.
         feedback: learning.feedback: this system's own decisions, holdout against plan.
-        experiments: measurement.experiments; their dates win over the day of the decision.
+        experiments: measurement.experiments with their variants; their dates win over the day of the decision.
         experiment_units: measurement.experiment_units, for what was drawn and its stratum.
         order_lines: silver.order_lines.
         redemptions: silver.redemptions, of promotions that are arms.
@@ -80,6 +80,7 @@ def gather_experiment_rows(
         assignments=assignments,
         feedback=feedback,
         experiments=experiments,
+        experiment_units=experiment_units,
         as_of_date=as_of_date,
         time_zone=time_zone,
         settings=settings,

@@ -20,15 +20,20 @@ from promo_spark.measurement.experiment_effects import check_experiments, estima
 from promo_spark.measurement.experiment_moments import gather_moments
 from promo_spark.measurement.experiment_rows import gather_experiment_rows
 from promo_spark.measurement.experiment_table_rows import read_experiment_table
+from promo_spark.measurement.experiment_variants import add_variants
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.stage import Stage
 
 
 def run(stage: Stage) -> None:
     """Analyse the ledger's randomised decisions and the tables that settings name."""
-    rows = reduce(DataFrame.unionByName, [_ledger_rows(stage), *_table_rows(stage)])
+    designs, day, settings = (
+        add_variants(experiments=stage.read(EXPERIMENTS)),
+        stage.as_of_date,
+        stage.settings.experiments,
+    )
+    rows = reduce(DataFrame.unionByName, [_ledger_rows(stage, designs), *_table_rows(stage)])
     moments = gather_moments(experiment_rows=rows).persist()
-    designs, day, settings = stage.read(EXPERIMENTS), stage.as_of_date, stage.settings.experiments
     checks = check_experiments(experiment_moments=moments, experiments=designs, as_of_date=day, settings=settings)
     effects = estimate_effects(experiment_moments=moments, experiments=designs, as_of_date=day, settings=settings)
     stage.write(EXPERIMENT_CHECKS, checks)
@@ -41,12 +46,12 @@ def run(stage: Stage) -> None:
     _account(stage)
 
 
-def _ledger_rows(stage: Stage) -> DataFrame:
+def _ledger_rows(stage: Stage, designs: DataFrame) -> DataFrame:
     settings = stage.settings
     return gather_experiment_rows(
         assignments=stage.read(ASSIGNMENTS),
         feedback=stage.read(FEEDBACK),
-        experiments=stage.read(EXPERIMENTS),
+        experiments=designs,
         experiment_units=stage.read(EXPERIMENT_UNITS),
         order_lines=stage.read(ORDER_LINES),
         redemptions=stage.read(REDEMPTIONS),

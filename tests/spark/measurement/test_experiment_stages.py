@@ -235,7 +235,7 @@ def test_a_drawn_experiment_stays_as_it_is(drawn: FakeStage) -> None:
 
 
 def test_the_planted_effect_is_found_and_may_be_quoted(told: FakeStage) -> None:
-    rows = told.read(EFFECTS).toPandas()
+    rows = told.read(EFFECTS).where("experiment = 'spring'").toPandas()
     sales = rows[(rows.metric == "sales_amount") & rows.is_headline]
     assert list(sales.method) == ["regression_adjusted"]
     row = sales.iloc[0]
@@ -246,11 +246,11 @@ def test_the_planted_effect_is_found_and_may_be_quoted(told: FakeStage) -> None:
     assert set(rows.learnt_from) == {"randomised"}
     segments = set(rows.segment) - {"all"}
     assert segments == {"spent_little", "spent_middling", "spent_much"}
-    assert told.figures["experiments"] == 1.0
+    assert told.figures["experiments"] == 2.0  # the variants of the message are a second one
 
 
 def test_its_checks_are_told_in_words(told: FakeStage) -> None:
-    checks = told.read(EXPERIMENT_CHECKS).toPandas()
+    checks = told.read(EXPERIMENT_CHECKS).where("experiment = 'spring'").toPandas()
     results = {row.check: row.result for row in checks.itertuples() if row.metric == "all"}
     assert results["sample_ratio"] == results["balance"] == results["propensities"] == "passed"
     flat = checks[checks.check == "variance"]
@@ -261,8 +261,20 @@ def test_its_checks_are_told_in_words(told: FakeStage) -> None:
     assert effects[(effects.metric == "is_buyer") & (effects.method == "difference")].standard_error.isna().all()
 
 
+def test_variants_of_the_message_are_an_experiment_among_those_who_were_given_something(told: FakeStage) -> None:
+    rows = told.read(EFFECTS).where("experiment = 'spring:variant' AND segment = 'all'").toPandas()
+    assert set(rows.arm) == {"warm"}
+    assert set(rows.control) == {"plain"}
+    sales = rows[(rows.metric == "sales_amount") & rows.is_headline].iloc[0]
+    assert 173 <= sales.control_count + sales.arm_count <= 183
+    assert sales.low < 0.0 < sales.high
+    ratio = told.read(EXPERIMENT_CHECKS).where("experiment = 'spring:variant' AND check = 'sample_ratio'").first()
+    assert ratio is not None
+    assert ratio.result == "passed"
+
+
 def test_while_it_runs_only_sequential_intervals_may_be_quoted(followed: Tables) -> None:
-    early = measured(followed, DAY + timedelta(days=14)).read(EFFECTS).toPandas()
+    early = measured(followed, DAY + timedelta(days=14)).read(EFFECTS).where("experiment = 'spring'").toPandas()
     assert set(early[early.is_headline].method) == {"sequential"}
     sales = early[(early.metric == "sales_amount") & early.is_headline].iloc[0]
     assert sales.low < 3.0 < sales.high  # two of four weeks
@@ -279,10 +291,10 @@ def test_what_came_later_changes_nothing(followed: Tables, told: FakeStage) -> N
 def test_customers_lost_from_an_arm_stop_the_headline(followed: Tables) -> None:
     lost = (F.col("arm") == "coupon") & (F.pmod(F.xxhash64("customer_id"), F.lit(2)) == 0)
     stage = measured({**followed, ASSIGNMENTS.name: followed[ASSIGNMENTS.name].where(~lost)})
-    checks = stage.read(EXPERIMENT_CHECKS).where("check = 'sample_ratio'").first()
+    checks = stage.read(EXPERIMENT_CHECKS).where("check = 'sample_ratio' AND experiment = 'spring'").first()
     assert checks is not None
     assert (checks.result, checks.stops_headline) == ("failed", True)
-    assert not stage.read(EFFECTS).toPandas().is_headline.any()
+    assert stage.read(EFFECTS).where("is_headline AND experiment = 'spring'").isEmpty()
     assert any("arms are not of the sizes drawn" in text for text in stage.limitations)
 
 

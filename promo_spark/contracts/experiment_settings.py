@@ -159,6 +159,7 @@ class ExperimentSettings(Frozen):
     )
     guardrails: tuple[LedgerMetric, ...] = Field(default=("discount_amount",), description="Watched for harm")
     outcome_days: int = Field(default=28, ge=1, description="Days from such a decision on whose outcomes count")
+    lookback_days: int = Field(default=182, ge=1, description="Decisions that began earlier are not analysed again")
     covariate_days: int = Field(default=91, ge=1, description="Days before the start that adjust for who customers are")
     level: Level = Field(default=0.95, description="Of the intervals")
     winsorise_quantile: float = Field(

@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 WEIGHT = 1
 """Place of the weight in a unit's row; 0 is the leading 1."""
 _SINGULAR = 1e-10
+_CONSTANT = 1e-12
+"""Variance over squared mean below which nothing varies."""
 
 
 class Metric(NamedTuple):
@@ -114,6 +116,9 @@ def measure_arms(products: Floats, metric: Metric, covariates: tuple[int, ...] =
     means = products[..., 0, :] / counts[..., None]
     whole = np.einsum("s,asq->aq", shares, means)
     centred = products / counts[..., None, None] - means[..., :, None] * means[..., None, :]
+    # What is left of a constant once its mean is taken off is noise of rounding.
+    varies = np.einsum("asqq->asq", centred) > _CONSTANT * means**2
+    centred = centred * varies[..., :, None] * varies[..., None, :]
     covariance = centred * (counts / (counts - 1))[..., None, None]
     below = whole[:, metric.denominator]
     values = np.divide(whole[:, metric.numerator], below, out=np.full(len(below), np.nan), where=below != 0)
@@ -169,8 +174,8 @@ def compare_arms(arms: ArmMeans, arm: int, control: int, level: float = 0.95) ->
     varying = float((turned @ arms.spread @ turned + arms.shares @ apart**2) / arms.counts.sum())
     effect, base = float(arms.values[arm] - arms.values[control]), float(arms.values[control])
     variance = float(pair.sum() + varying)
-    scale = 1e-12 * (abs(float(arms.values[arm])) + abs(base) + 1e-300)
-    if not (np.isfinite(variance) and np.isfinite(effect) and variance > scale**2):
+    least = _CONSTANT * (float(arms.values[arm]) ** 2 + base**2) / float(arms.counts.sum())
+    if not (np.isfinite(variance) and np.isfinite(effect) and variance > least):
         nan = float("nan")
         relative = effect / base if base else nan
         return Difference(effect, nan, nan, nan, nan, nan, relative, nan, nan)
@@ -184,30 +189,6 @@ def compare_arms(arms: ArmMeans, arm: int, control: int, level: float = 0.95) ->
         *(effect, error, freedom, effect - reach, effect + reach, p_value),
         *(relative, relative - around, relative + around),
     )
-
-
-def merge_thin_strata(products: Floats, fewest: int = 2) -> Floats:
-    """Put together the strata in which an arm has too few units.
-
-    Args:
-        products: Shape (n_arms, n_strata, q, q).
-        fewest: Units that every arm needs in every stratum.
-
-    Returns:
-        The same sums in as many strata or fewer; where what was put together is still too thin, one stratum.
-
-    >>> counts = np.array([[5.0, 1, 1], [5, 4, 1]])[..., None, None]
-    >>> merge_thin_strata(counts)[..., 0, 0].tolist()
-    [[5.0, 2.0], [5.0, 5.0]]
-    """
-    is_thin = (products[..., 0, 0] < fewest).any(axis=0)
-    if not is_thin.any():
-        return products
-    rest = products[:, is_thin].sum(axis=1, keepdims=True)
-    merged = np.concatenate([products[:, ~is_thin], rest], axis=1)
-    if (rest[:, 0, 0, 0] < fewest).any():
-        return np.asarray(products.sum(axis=1, keepdims=True), dtype=np.float64)
-    return merged
 
 
 def _influence(width: int, numerator: int, denominator: int, values: Floats, whole: Floats) -> Floats:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from promo_spark.kernels.arm_effects import Metric, merge_thin_strata
+from promo_spark.kernels.arm_effects import Metric
 from promo_spark.kernels.unit_sums import TOLD
 
 Floats = NDArray[np.float64]
@@ -142,3 +142,27 @@ def stratified(cells: Cells) -> Floats:
     (2, 1, 2, 2)
     """
     return merge_thin_strata(cells.strata)
+
+
+def merge_thin_strata(products: Floats, fewest: int = 2) -> Floats:
+    """Put together the strata in which an arm has too few units.
+
+    Args:
+        products: Shape (n_arms, n_strata, q, q).
+        fewest: Units that every arm needs in every stratum.
+
+    Returns:
+        The same sums in as many strata or fewer; where what was put together is still too thin, one stratum.
+
+    >>> counts = np.array([[5.0, 1, 1], [5, 4, 1]])[..., None, None]
+    >>> merge_thin_strata(counts)[..., 0, 0].tolist()
+    [[5.0, 2.0], [5.0, 5.0]]
+    """
+    is_thin = (products[..., 0, 0] < fewest).any(axis=0)
+    if not is_thin.any():
+        return products
+    rest = products[:, is_thin].sum(axis=1, keepdims=True)
+    merged = np.concatenate([products[:, ~is_thin], rest], axis=1)
+    if (rest[:, 0, 0, 0] < fewest).any():
+        return np.asarray(products.sum(axis=1, keepdims=True), dtype=np.float64)
+    return merged

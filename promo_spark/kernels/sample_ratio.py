@@ -81,7 +81,8 @@ def balance(products: Floats, covariates: tuple[int, ...], arm: int, control: in
         variances = np.maximum(squares / counts - (sums / counts) ** 2, 0.0) * counts / np.maximum(counts - 1.0, 1.0)
         deviation = float(np.sqrt((variances[arm] + variances[control]) / 2.0))
         weight = float(products[..., 0, WEIGHT].sum() / products[..., 0, 0].sum())
-        gaps.append(found.effect * weight / deviation if deviation > 0 else 0.0)
-        if np.isfinite(found.p_value):
+        varies = bool(np.isfinite(found.p_value))
+        gaps.append(found.effect * weight / deviation if varies else 0.0)
+        if varies:
             p_values.append(found.p_value)
     return np.array(gaps), min(1.0, min(p_values) * len(p_values)) if p_values else 1.0

@@ -61,11 +61,15 @@ def gather_moments(*, experiment_rows: DataFrame) -> DataFrame:
 def _sum_clusters(rows: DataFrame) -> DataFrame:
     """One row per cluster and arm: customers, and sums of what they did; sound ones alone."""
     is_sound = (F.col("arm_count") == 1) & ~F.col("is_early") & ~F.col("is_missing")
-    sums = {name: Summarizer.sum(array_to_vector(F.col(name))) for name in ("covariates", "outcomes")}
+    # There may be no covariates, and of nothing there is no sum: they are summed with the outcomes.
+    sums = vector_to_array(Summarizer.sum(array_to_vector(F.concat("covariates", "outcomes"))))
+    width = F.first(F.size("covariates"))
     clusters = (
         rows.where(is_sound)
         .groupBy("experiment", "as_of_date", "arm", "cluster_id")
-        .agg(F.count("*").cast("double").alias("weight"), *(vector_to_array(sums[name]).alias(name) for name in sums))
+        .agg(F.count("*").cast("double").alias("weight"), sums.alias("_sums"), width.alias("_width"))
+        .withColumn("covariates", F.slice("_sums", F.lit(1), F.col("_width")))
+        .withColumn("outcomes", F.slice("_sums", F.col("_width") + 1, F.size("_sums")))
     )
     arms = F.count("*").over(Window.partitionBy("experiment", "as_of_date", "cluster_id"))
     return clusters.withColumns(
@@ -79,7 +83,7 @@ def _sum_clusters(rows: DataFrame) -> DataFrame:
             "is_ambiguous": arms > 1,
             **{name: F.lit(False) for name in ("is_repeated", "is_early", "is_missing")},
         }
-    ).drop("cluster_id")
+    ).drop("cluster_id", "_sums", "_width")
 
 
 def _add_parts(parts: pd.DataFrame) -> pd.DataFrame:

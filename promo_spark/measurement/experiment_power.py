@@ -20,8 +20,7 @@ from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
 from promo_spark.contracts.settings import FeatureSettings
 from promo_spark.contracts.silver import CUSTOMERS, ORDER_LINES
 from promo_spark.contracts.step import produces
-from promo_spark.kernels.arm_effects import merge_thin_strata
-from promo_spark.kernels.experiment_cells import Plan
+from promo_spark.kernels.experiment_cells import Plan, merge_thin_strata
 from promo_spark.kernels.power_curve import Baseline, measure_baseline, power_curve
 from promo_spark.measurement.experiment_population import CUSTOMER, list_population
 from promo_spark.measurement.experiment_rows import measure_windows, measured_arrays

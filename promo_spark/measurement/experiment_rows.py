@@ -12,10 +12,12 @@ from promo_spark.contracts.decisions import NO_ARM
 from promo_spark.contracts.experiment_settings import ExperimentSettings
 from promo_spark.contracts.experiments import ALL_SEGMENTS, EXPERIMENT_ROWS, EXPERIMENT_UNITS, EXPERIMENTS
 from promo_spark.contracts.features import PRODUCT_FEATURES
+from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
 from promo_spark.contracts.settings import FeatureSettings
 from promo_spark.contracts.silver import ASSIGNMENTS, ORDER_LINES, REDEMPTIONS
 from promo_spark.contracts.step import produces
+from promo_spark.measurement.experiment_decisions import list_drawn
 from promo_spark.measurement.purchase_days import LEDGER_COVARIATES, LEDGER_OUTCOMES, sum_purchase_days
 
 _KEY = ("experiment", "customer_id")
@@ -26,6 +28,7 @@ _DAYS = ("first_date", "end_date")
 @produces(
     EXPERIMENT_ROWS,
     assignments=ASSIGNMENTS,
+    feedback=FEEDBACK,
     experiments=EXPERIMENTS,
     experiment_units=EXPERIMENT_UNITS,
     order_lines=ORDER_LINES,
@@ -36,6 +39,7 @@ _DAYS = ("first_date", "end_date")
 def gather_experiment_rows(
     *,
     assignments: DataFrame,
+    feedback: DataFrame,
     experiments: DataFrame,
     experiment_units: DataFrame,
     order_lines: DataFrame,
@@ -49,13 +53,14 @@ def gather_experiment_rows(
 ) -> DataFrame:
     """Gather each customer of a randomised decision with outcomes and covariates.
 
-    A decision is randomised where a propensity below 1 was logged for every customer and there is more than one arm, or
-    should be. One that was designed here counts from its first day on, up to now while it runs; any other once the
-    window is over. Customers held out have the arm none. Refunds and outliers are left out of amounts.
+    A decision that was designed here counts from its first day on, up to now while it runs; any other once its window
+    is over. Customers held out have the arm none. Refunds and outliers are left out of amounts. Which decisions were
+    randomised: see `list_drawn`.
 
     Args:
         assignments: silver.assignments.
-        experiments: measurement.experiments; their dates win over the day of the decision.
+        feedback: learning.feedback: this system's own decisions, holdout against plan.
+        experiments: measurement.experiments with their variants; their dates win over the day of the decision.
         experiment_units: measurement.experiment_units, for what was drawn and its stratum.
         order_lines: silver.order_lines.
         redemptions: silver.redemptions, of promotions that are arms.
@@ -71,7 +76,15 @@ def gather_experiment_rows(
         measurement.experiment_rows, with outcomes and covariates in the order of ``LEDGER_OUTCOMES`` and
         ``LEDGER_COVARIATES``.
     """
-    drawn = _drawn(assignments, experiments, as_of_date, time_zone, settings.outcome_days)
+    drawn = list_drawn(
+        assignments=assignments,
+        feedback=feedback,
+        experiments=experiments,
+        experiment_units=experiment_units,
+        as_of_date=as_of_date,
+        time_zone=time_zone,
+        settings=settings,
+    )
     days = sum_purchase_days(
         order_lines=order_lines.where(F.col("order_date") < F.lit(as_of_date)),
         product_features=product_features,
@@ -101,35 +114,6 @@ def gather_experiment_rows(
         F.lit(False).alias("is_missing"),
         *measured_arrays(),
     )
-
-
-def _drawn(
-    assignments: DataFrame, experiments: DataFrame, as_of_date: date, time_zone: str, outcome_days: int
-) -> DataFrame:
-    """Customers of randomised decisions, their arms and the days whose outcomes count."""
-    dates = experiments.groupBy("experiment").agg(F.min("start_date").alias("_start"), F.max("end_date").alias("_end"))
-    today = F.lit(as_of_date)
-    dated = assignments.select(
-        F.col("decision_id").alias("experiment"),
-        "customer_id",
-        F.when(F.col("is_holdout"), F.lit(NO_ARM)).otherwise(F.col("arm")).alias("arm"),
-        "propensity",
-        F.to_date(F.from_utc_timestamp("decided_at", time_zone)).alias("decided_date"),
-    ).join(F.broadcast(dates), "experiment", "left")
-    windowed = dated.withColumns(
-        {
-            "first_date": F.coalesce("_start", "decided_date"),
-            "end_date": F.coalesce(F.least(F.date_add("_end", 1), today), F.date_add("decided_date", outcome_days)),
-        }
-    )
-    kinds = windowed.groupBy("experiment").agg(
-        (F.coalesce(F.max("propensity"), F.lit(1.0)) < 1)
-        & F.bool_and(F.col("propensity").isNotNull())
-        & ((F.count_distinct("arm") > 1) | F.bool_or(F.col("_start").isNotNull()))
-    )
-    named = kinds.toDF("experiment", "_is_randomised").where("_is_randomised").select("experiment")
-    is_known = (F.col("first_date") < today) & (F.col("end_date") <= today)
-    return windowed.where(is_known).join(F.broadcast(named), "experiment", "left_semi").drop("_start", "_end")
 
 
 def measure_windows(*, drawn: DataFrame, days: DataFrame, covariate_days: int) -> DataFrame:
@@ -162,7 +146,7 @@ def _total(name: str, condition: Expression) -> Expression:
 
 def _redeemed(drawn: DataFrame, redemptions: DataFrame) -> DataFrame:
     """Who redeemed a promotion that is an arm of the experiment, whichever arm was drawn."""
-    promotions = drawn.where(F.col("arm") != NO_ARM).select("experiment", F.col("arm").alias("promotion_id")).distinct()
+    promotions = drawn.where(F.col("promotion_id") != NO_ARM).select("experiment", "promotion_id").distinct()
     used = redemptions.join(F.broadcast(promotions), "promotion_id").select(*_KEY, "redeemed_date")
     inside = (F.col("redeemed_date") >= F.col("first_date")) & (F.col("redeemed_date") < F.col("end_date"))
     counted = drawn.select(*_KEY, *_DAYS).join(used, list(_KEY)).where(inside)

@@ -13,21 +13,27 @@ from promo_spark.contracts.experiments import (
     EXPERIMENTS,
 )
 from promo_spark.contracts.features import PRODUCT_FEATURES
+from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
 from promo_spark.contracts.silver import ASSIGNMENTS, ORDER_LINES, REDEMPTIONS
 from promo_spark.measurement.experiment_effects import check_experiments, estimate_effects
 from promo_spark.measurement.experiment_moments import gather_moments
 from promo_spark.measurement.experiment_rows import gather_experiment_rows
 from promo_spark.measurement.experiment_table_rows import read_experiment_table
+from promo_spark.measurement.experiment_variants import add_variants
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.stage import Stage
 
 
 def run(stage: Stage) -> None:
     """Analyse the ledger's randomised decisions and the tables that settings name."""
-    rows = reduce(DataFrame.unionByName, [_ledger_rows(stage), *_table_rows(stage)])
+    designs, day, settings = (
+        add_variants(experiments=stage.read(EXPERIMENTS)),
+        stage.as_of_date,
+        stage.settings.experiments,
+    )
+    rows = reduce(DataFrame.unionByName, [_ledger_rows(stage, designs), *_table_rows(stage)])
     moments = gather_moments(experiment_rows=rows).persist()
-    designs, day, settings = stage.read(EXPERIMENTS), stage.as_of_date, stage.settings.experiments
     checks = check_experiments(experiment_moments=moments, experiments=designs, as_of_date=day, settings=settings)
     effects = estimate_effects(experiment_moments=moments, experiments=designs, as_of_date=day, settings=settings)
     stage.write(EXPERIMENT_CHECKS, checks)
@@ -40,11 +46,12 @@ def run(stage: Stage) -> None:
     _account(stage)
 
 
-def _ledger_rows(stage: Stage) -> DataFrame:
+def _ledger_rows(stage: Stage, designs: DataFrame) -> DataFrame:
     settings = stage.settings
     return gather_experiment_rows(
         assignments=stage.read(ASSIGNMENTS),
-        experiments=stage.read(EXPERIMENTS),
+        feedback=stage.read(FEEDBACK),
+        experiments=designs,
         experiment_units=stage.read(EXPERIMENT_UNITS),
         order_lines=stage.read(ORDER_LINES),
         redemptions=stage.read(REDEMPTIONS),
@@ -89,7 +96,7 @@ PIPELINE = Pipeline(
     summary="Measure what randomised decisions changed, and check whether that can be believed.",
     reads=(
         *(ASSIGNMENTS, EXPERIMENTS, EXPERIMENT_UNITS, ORDER_LINES, REDEMPTIONS, PRODUCT_FEATURES),
-        SEGMENT_CUSTOMERS,
+        *(SEGMENT_CUSTOMERS, FEEDBACK),
     ),
     writes=(EFFECTS, EXPERIMENT_CHECKS),
     run=run,

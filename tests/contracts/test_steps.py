@@ -21,6 +21,7 @@ from pyspark.sql import types as T
 from promo_spark.contracts.settings import Settings
 from promo_spark.contracts.step import STEPS, Step
 from promo_spark.contracts.table import AS_OF_DATE, TableContract
+from promo_spark.pipelines import design_experiment
 from promo_spark.pipelines.catalogue import ALL
 from promo_spark.runtime.runner import run_stages
 from promo_spark.runtime.settings import load_settings
@@ -109,6 +110,8 @@ def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Worl
         "uplift: {min_arm_customers: 10}\n"
         "assign: {promotions: [campaign-1]}\n"
         "ideas: {bundle_min_baskets: 3, bundle_min_lift: 1}\n"
+        "experiments: {min_arm_units: 5, designs: [{name: spring, arms: {none: 0.5, campaign-1: 0.5}, "
+        "strata: [segment_id], start_date: 2017-06-05, end_date: 2017-06-18}]}\n"
         "promotions:\n"
         "  offers:\n"
         "    - {offer_id: ten_off, name: Ten off, mechanic: percent_off, depth_rate: 0.1, channel: app}\n"
@@ -118,7 +121,8 @@ def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Worl
         "    - {offer_id: given, name: Given, mechanic: gift, gift_unit_cost_amount: 0.5, channel: app}\n"
     )
     settings = load_settings([config])
-    outcome = run_stages(ALL, settings)
+    run_stages(ALL, settings)
+    outcome = run_stages((design_experiment.PIPELINE,), settings)
     return World(settings, outcome.store)
 
 

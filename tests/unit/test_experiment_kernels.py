@@ -15,7 +15,8 @@ from statsmodels.stats.power import tt_ind_solve_power, zt_ind_solve_power
 from statsmodels.stats.proportion import power_proportions_2indep
 
 from promo_spark.kernels.always_valid import always_valid_p, confidence_sequence, mixture_scale
-from promo_spark.kernels.arm_effects import Difference, Metric, compare_arms, measure_arms, merge_thin_strata
+from promo_spark.kernels.arm_effects import Difference, Metric, compare_arms, measure_arms
+from promo_spark.kernels.experiment_cells import merge_thin_strata
 from promo_spark.kernels.multiple_testing import holm
 from promo_spark.kernels.quantile_effects import quantile_with_error
 from promo_spark.kernels.sample_ratio import balance, missing_rate_p, sample_ratio_p

@@ -75,7 +75,7 @@ class Rules:
     max_difference: float = 0.1
     max_campaign_difference: float = 0.2
     check_alpha: float = 0.05
-    ridge: float = 1.0
+    ridge: float = 0.1
 
 
 class Check(NamedTuple):

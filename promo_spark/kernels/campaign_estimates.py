@@ -32,13 +32,15 @@ NEGATIVE_CONTROL = "untouched_sales_amount"
 OF_METRICS = ("pre_trend", "placebo_date", "weighted_trend", "weighted_placebo_date")
 WHOLE = "all"
 """What a check that is about no covariate or metric is about."""
-_ALWAYS = ("targeted", "controls", "history", "over")
-_EITHER = ("other_campaigns", "negative_control")
-_COMPARED = ("trimmed_rate", "effective_controls", "balance_after", "weighted_trend", "weighted_placebo_date")
+_ALWAYS = ("targeted", "controls", "history", "over", "other_campaigns")
+_COMPARED = (
+    *("trimmed_rate", "effective_controls", "balance_after"),
+    *("weighted_trend", "weighted_placebo_date", "negative_control"),
+)
 CHECKS_OF = {
-    DIFFERENCE: (*_ALWAYS, "pre_trend", "placebo_date", *_EITHER),
-    WEIGHTED: (*_ALWAYS, *_COMPARED, *_EITHER),
-    DOUBLY_ROBUST: (*_ALWAYS, *_COMPARED, *_EITHER),
+    DIFFERENCE: (*_ALWAYS, "pre_trend", "placebo_date"),
+    WEIGHTED: (*_ALWAYS, *_COMPARED),
+    DOUBLY_ROBUST: (*_ALWAYS, *_COMPARED),
 }
 """The checks that each method stands on."""
 

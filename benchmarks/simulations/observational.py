@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.simulations.figures import Figure, Study, coverage, false_positives
-from promo_spark.kernels.campaign_estimates import DOUBLY_ROBUST, Rules, measure_campaign
+from promo_spark.kernels.campaign_checks import DOUBLY_ROBUST
+from promo_spark.kernels.campaign_estimates import Rules, measure_campaign
 from promo_spark.kernels.campaign_history import MEASURES
 from promo_spark.kernels.difference_in_differences import (
     Effect,

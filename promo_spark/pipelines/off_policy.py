@@ -75,6 +75,8 @@ def _log(stage: Stage) -> PolicyLog | None:
             folds=settings.uplift.folds,
             budget_per_customer=settings.assign.budget_amount / max(customers, 1),
             shrink=settings.assign.shrink,
+            propensity_floor=settings.uplift.propensity_floor,
+            ridge=settings.uplift.ridge,
             seed=settings.seed,
         )
     except ValueError as fault:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.simulations.figures import Figure, Study, coverage, false_positives
-from promo_spark.kernels.campaign_estimates import DOUBLY_ROBUST, Rules, measure_campaign
+from promo_spark.kernels.campaign_checks import DOUBLY_ROBUST
+from promo_spark.kernels.campaign_estimates import Rules, measure_campaign
 from promo_spark.kernels.campaign_history import MEASURES
 from promo_spark.kernels.difference_in_differences import (
     Effect,
@@ -30,7 +31,7 @@ _BEFORE, _PERIODS = 6, 9
 _RULES = Rules(metrics=("sales_amount",), periods_before=_BEFORE, weeks_per_period=2.0)
 
 
-def _parallel(draw: np.random.Generator, effect: float, count: int = 1000, share: float = 0.1) -> World:
+def _parallel(draw: np.random.Generator, effect: float, count: int = 2000, share: float = 0.1) -> World:
     """Few targeted, twice as noisy as the others, skewed changes; both groups move alike."""
     targeted = np.arange(count) < share * count
     noise = (draw.gamma(2.0, 1.0, count) - 2.0) * np.where(targeted, 2.0, 1.0)
@@ -83,7 +84,7 @@ def _held(estimate: Estimator, make: Callable[[float], World], replications: int
 
 
 def _difference_study(draw: np.random.Generator, replications: int) -> list[Figure]:
-    return _held(_difference, lambda effect: _parallel(draw, effect), replications, "100 of 1,000 targeted, skewed")
+    return _held(_difference, lambda effect: _parallel(draw, effect), replications, "200 of 2,000 targeted, skewed")
 
 
 def _weighting_study(draw: np.random.Generator, replications: int) -> list[Figure]:

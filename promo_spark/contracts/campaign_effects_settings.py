@@ -59,7 +59,7 @@ class CampaignEffectSettings(Frozen):
         description="Largest difference in the share whom another campaign reached meanwhile: so much of that one's "
         "effect may be taken for this one's",
     )
-    ridge: float = Field(default=1.0, ge=0, description="Penalty of the propensity model, in customers")
+    ridge: float = Field(default=0.1, ge=0, description="Penalty of the propensity model, in customers")
     max_customers: int = Field(
         default=100_000, ge=100, description="Of each side of a campaign; of more a sample is drawn by hash"
     )

@@ -1,12 +1,22 @@
 """What a campaign that nobody drew at random changed, by several methods, and whether their assumptions hold."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from promo_spark.kernels.campaign_checks import (
+    DIFFERENCE,
+    DOUBLY_ROBUST,
+    WEIGHTED,
+    WHOLE,
+    Check,
+    at_least,
+    at_most,
+    tested,
+)
 from promo_spark.kernels.campaign_history import COVARIATES, MEASURES, describe_before, plain_design
 from promo_spark.kernels.difference_in_differences import (
     Effect,
@@ -26,21 +36,7 @@ from promo_spark.kernels.targeting_weights import (
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-DIFFERENCE, WEIGHTED, DOUBLY_ROBUST = "difference_in_differences", "propensity_weighting", "doubly_robust"
-METHODS = (DIFFERENCE, WEIGHTED, DOUBLY_ROBUST)
 NEGATIVE_CONTROL = "untouched_sales_amount"
-OF_METRICS = ("pre_trend", "placebo_date", "weighted_trend", "weighted_placebo_date")
-WHOLE = "all"
-"""What a check that is about no covariate or metric is about."""
-_ALWAYS = ("targeted", "controls", "history", "over")
-_EITHER = ("other_campaigns", "negative_control")
-_COMPARED = ("trimmed_rate", "effective_controls", "balance_after", "weighted_trend", "weighted_placebo_date")
-CHECKS_OF = {
-    DIFFERENCE: (*_ALWAYS, "pre_trend", "placebo_date", *_EITHER),
-    WEIGHTED: (*_ALWAYS, *_COMPARED, *_EITHER),
-    DOUBLY_ROBUST: (*_ALWAYS, *_COMPARED, *_EITHER),
-}
-"""The checks that each method stands on."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +71,7 @@ class Rules:
     max_difference: float = 0.1
     max_campaign_difference: float = 0.2
     check_alpha: float = 0.05
-    ridge: float = 1.0
-
-
-class Check(NamedTuple):
-    """One assumption: ``passed`` is None where the data cannot test it."""
-
-    check: str
-    covariate: str
-    value: float
-    threshold: float
-    passed: bool | None
+    ridge: float = 0.1
 
 
 class Estimate(NamedTuple):
@@ -131,11 +117,15 @@ def measure_campaign(periods: Floats, targeted: Bools, rules: Rules) -> Campaign
         With too few customers on either side the failed checks alone.
 
     Complexity: O(n_rows * (covariates^2 + metrics)) for each of at most 100 Newton steps.
+
+    >>> three = measure_campaign(np.ones((9, len(MEASURES), 9)), np.arange(9) < 3, Rules(("sales_amount",), 6, 2.0))
+    >>> three.estimates, three.checks[0]
+    ((), Check(check='targeted', covariate='all', value=3.0, threshold=50.0, passed=False))
     """
     sizes = (int(targeted.sum()), int((~targeted).sum()))
     enough = [
-        _at_least("targeted", WHOLE, sizes[0], rules.min_targeted),
-        _at_least("controls", WHOLE, sizes[1], rules.min_controls),
+        at_least("targeted", WHOLE, sizes[0], rules.min_targeted),
+        at_least("controls", WHOLE, sizes[1], rules.min_controls),
     ]
     if not all(check.passed for check in enough) or min(sizes) < 2:  # noqa: PLR2004  (a variance needs two)
         return Campaign((), tuple(enough))
@@ -175,29 +165,29 @@ def _estimates(periods: Floats, targeted: Bools, comparison: _Comparison, rules:
 
 def _group_checks(periods: Floats, targeted: Bools, comparison: _Comparison, rules: Rules) -> Iterator[Check]:
     trimmed = 1 - int(comparison.targeted.sum()) / int(targeted.sum())
-    yield _at_most("trimmed_rate", WHOLE, trimmed, rules.max_trimmed_rate)
+    yield at_most("trimmed_rate", WHOLE, trimmed, rules.max_trimmed_rate)
     effective = effective_count(comparison.weights[~comparison.targeted])
-    yield _at_least("effective_controls", WHOLE, effective, rules.min_effective_controls)
+    yield at_least("effective_controls", WHOLE, effective, rules.min_effective_controls)
     before = describe_before(periods[:, :, : rules.periods_before])
     even = np.ones(len(targeted))
     after = standardised_differences(before[comparison.kept], comparison.targeted, comparison.weights)
     for check, gaps in (("balance_before", standardised_differences(before, targeted, even)), ("balance_after", after)):
         for name, gap in zip(COVARIATES, gaps.tolist(), strict=True):
-            yield _at_most(check, name, gap, rules.max_difference)
+            yield at_most(check, name, gap, rules.max_difference)
     others = _of(periods, "campaign_count")[comparison.kept, rules.periods_before :]
     reached = (others.sum(axis=1) > 0).astype(np.float64)
     own, weights = comparison.targeted, comparison.weights
     gap = reached[own].mean() - np.average(reached[~own], weights=weights[~own])
-    yield _at_most("other_campaigns", WHOLE, float(gap), rules.max_campaign_difference)
+    yield at_most("other_campaigns", WHOLE, float(gap), rules.max_campaign_difference)
 
 
 def _trends(before: Floats, comparison: _Comparison, targeted: Bools, rules: Rules) -> Iterator[Check]:
     """Whether the groups, and the weighted groups, moved alike before."""
     for metric in rules.metrics:
-        yield _tested("pre_trend", metric, pre_trend(_of(before, metric), targeted).p_value, rules)
+        yield tested("pre_trend", metric, pre_trend(_of(before, metric), targeted).p_value, rules.check_alpha)
         own = _of(before, metric)[comparison.kept]
         found = weighted_trend(own, comparison.targeted, comparison.design, comparison.propensities)
-        yield _tested("weighted_trend", metric, found.p_value, rules)
+        yield tested("weighted_trend", metric, found.p_value, rules.check_alpha)
 
 
 def _placebos(before: Floats, targeted: Bools, periods: int, rules: Rules) -> Iterator[Check]:
@@ -216,13 +206,15 @@ def _placebos(before: Floats, targeted: Bools, periods: int, rules: Rules) -> It
             plain = difference_in_differences(moved, targeted).p_value
             if comparison is not None:
                 weighted = _weighted(moved, comparison, expected=True).p_value
-        yield _tested("placebo_date", metric, plain, rules)
-        yield _tested("weighted_placebo_date", metric, weighted, rules)
+        yield tested("placebo_date", metric, plain, rules.check_alpha)
+        yield tested("weighted_placebo_date", metric, weighted, rules.check_alpha)
 
 
 def _negative_control(periods: Floats, comparison: _Comparison, rules: Rules) -> Check:
     changes = _changes(_of(periods, NEGATIVE_CONTROL), rules)
-    return _tested("negative_control", NEGATIVE_CONTROL, _weighted(changes, comparison, expected=True).p_value, rules)
+    return tested(
+        "negative_control", NEGATIVE_CONTROL, _weighted(changes, comparison, expected=True).p_value, rules.check_alpha
+    )
 
 
 def _weighted(changes: Floats, comparison: _Comparison, *, expected: bool) -> Effect:
@@ -241,34 +233,3 @@ def _changes(values: Floats, rules: Rules) -> Floats:
     before, after = values[:, : rules.periods_before], values[:, rules.periods_before :]
     changes: Floats = (after.mean(axis=1) - before.mean(axis=1)) / rules.weeks_per_period
     return changes
-
-
-def _at_least(check: str, covariate: str, value: float, threshold: float) -> Check:
-    return Check(check, covariate, float(value), float(threshold), bool(value >= threshold))
-
-
-def _at_most(check: str, covariate: str, value: float, threshold: float) -> Check:
-    return Check(check, covariate, float(value), float(threshold), bool(abs(value) <= threshold))
-
-
-def _tested(check: str, metric: str, p_value: float, rules: Rules) -> Check:
-    passed = None if np.isnan(p_value) else bool(p_value >= rules.check_alpha)
-    return Check(check, metric, float(p_value), rules.check_alpha, passed)
-
-
-def failed_checks(checks: Sequence[Check], metric: str, method: str, required: Sequence[str]) -> list[str]:
-    """Names of the checks that stop a conclusion, in order; those of another metric do not count.
-
-    >>> checks = [Check("pre_trend", "visit_count", 0.01, 0.05, False), Check("controls", "all", 9.0, 50.0, False)]
-    >>> failed_checks(checks, "sales_amount", "difference_in_differences", ("pre_trend", "controls"))
-    ['controls']
-    """
-    stopped = [
-        check.check
-        for check in checks
-        if check.passed is False
-        and check.check in CHECKS_OF[method]
-        and check.check in required
-        and (check.check not in OF_METRICS or check.covariate == metric)
-    ]
-    return list(dict.fromkeys(stopped))

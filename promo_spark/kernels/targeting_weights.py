@@ -27,7 +27,7 @@ class Propensities(NamedTuple):
     influence: Floats
 
 
-def fit_propensities(design: Floats, targeted: Bools, ridge: float = 1.0) -> Propensities:
+def fit_propensities(design: Floats, targeted: Bools, ridge: float = 0.1) -> Propensities:
     """Fit a logistic model of being targeted so that its odds make the others like the targeted.
 
     The coefficients solve sum over targeted of x = sum over others of odds(x) x, where maximum likelihood would solve

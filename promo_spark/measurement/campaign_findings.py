@@ -17,16 +17,8 @@ from threadpoolctl import threadpool_limits
 from promo_spark.contracts.campaign_effects import CAMPAIGN_CUSTOMERS, CAMPAIGN_FINDINGS, CAMPAIGNS
 from promo_spark.contracts.campaign_effects_settings import CampaignEffectSettings
 from promo_spark.contracts.step import produces
-from promo_spark.kernels.campaign_estimates import (
-    METHODS,
-    WHOLE,
-    Campaign,
-    Check,
-    Estimate,
-    Rules,
-    failed_checks,
-    measure_campaign,
-)
+from promo_spark.kernels.campaign_checks import METHODS, WHOLE, Check, failed_checks
+from promo_spark.kernels.campaign_estimates import Campaign, Estimate, Rules, measure_campaign
 from promo_spark.kernels.campaign_history import MEASURES
 
 _DIGITS = 9  # float sums depend on the order of their rows in the last decimals

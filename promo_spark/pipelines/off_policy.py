@@ -75,6 +75,8 @@ def _log(stage: Stage) -> PolicyLog | None:
             folds=settings.uplift.folds,
             budget_per_customer=settings.assign.budget_amount / max(customers, 1),
             shrink=settings.assign.shrink,
+            propensity_floor=settings.uplift.propensity_floor,
+            ridge=settings.uplift.ridge,
             seed=settings.seed,
         )
     except ValueError as fault:
@@ -103,7 +105,8 @@ def _contact_costs(stage: Stage) -> dict[str, float]:
 
 def _tell(stage: Stage) -> None:
     rows = stage.read(OFF_POLICY).where("estimator = 'doubly_robust'").orderBy("policy").collect()
-    stage.metrics({f"off_policy_{row['policy'].replace(':', '_')}": row["value_amount"] for row in rows})
+    valued = {row["policy"].replace(":", "_"): row["value_amount"] for row in rows if row["value_amount"] is not None}
+    stage.metrics({f"off_policy_{policy}": value for policy, value in valued.items()})
     refused = [row["policy"] for row in rows if not row["is_concluded"]]
     if refused:
         stage.limitation(f"nothing can be concluded from past decisions on what these are worth: {', '.join(refused)}.")

@@ -60,6 +60,8 @@ def log_policies(
     folds: int,
     budget_per_customer: float | None,
     shrink: bool,
+    propensity_floor: float,
+    ridge: float,
     seed: int,
 ) -> PolicyLog:
     """Estimate, out of fold, what each arm would have brought, and what the personalised policy would have done.
@@ -74,6 +76,8 @@ def log_policies(
         folds: Parts of the customers.
         budget_per_customer: Expected cost per decision that the personalised policy may not exceed.
         shrink: See ``compare_policies``.
+        propensity_floor: See ``prepare_rows``.
+        ridge: Least penalty of linear models, in rows.
         seed: Of the folds and of trees.
 
     Raises:
@@ -84,10 +88,12 @@ def log_policies(
         outcomes=(objective, cost),
         covariate_names=covariate_names,
         folds=folds,
-        propensity_floor=0.02,
+        propensity_floor=propensity_floor,
         seed=seed,
     )
-    learnt = learn_uplift(prepared=prepare_learning(rows=prepared, ridge=1.0, depths=None), learner=learner, seed=seed)
+    learnt = learn_uplift(
+        prepared=prepare_learning(rows=prepared, ridge=ridge, depths=None), learner=learner, seed=seed
+    )
     rules = learn_rules(prepared, learnt, contact_costs, budget_per_customer, shrink=shrink)
     contact = np.array([contact_costs.get(arm, 0.0) if place else 0.0 for place, arm in enumerate(prepared.arms)])
     columns = ("customer_id", "decision_id", ARM, FOLD, PROPENSITY, COVARIATES, OUTCOMES)

@@ -9,14 +9,8 @@ import statsmodels.api as sm
 from linearmodels.panel import PanelOLS
 from scipy.optimize import minimize
 
-from promo_spark.kernels.campaign_estimates import (
-    DOUBLY_ROBUST,
-    METHODS,
-    Campaign,
-    Rules,
-    failed_checks,
-    measure_campaign,
-)
+from promo_spark.kernels.campaign_checks import DOUBLY_ROBUST, METHODS, failed_checks
+from promo_spark.kernels.campaign_estimates import Campaign, Rules, measure_campaign
 from promo_spark.kernels.campaign_history import COVARIATES, MEASURES, describe_before, plain_design
 from promo_spark.kernels.difference_in_differences import (
     difference_in_differences,

@@ -26,7 +26,11 @@ from promo_spark.runtime import Stage
 
 START = date(2024, 4, 1)
 DAY = START + timedelta(days=42)
-SETTINGS = CampaignEffectSettings(min_targeted=40, synthetic_unit="none")
+SETTINGS = CampaignEffectSettings(
+    min_targeted=40,
+    synthetic_unit="none",
+    metrics=("sales_amount", "margin_amount", "covered_sales_amount", "discount_amount"),
+)
 CUSTOMERS, EFFECT = 300, 12.0
 MakeRows = Callable[..., DataFrame]
 Rows = list[dict[str, Any]]
@@ -71,9 +75,16 @@ def shop() -> tuple[Rows, Rows]:
     return lines, given("spring", [f"c{one:03}" for one in np.flatnonzero(targeted)], START)
 
 
-@pytest.fixture(scope="module")
-def sold() -> tuple[Rows, Rows]:
-    return shop()
+def others() -> Rows:
+    """Campaigns of which nothing can be told, and one that was drawn at random."""
+    names = [f"c{customer:03}" for customer in range(CUSTOMERS)]
+    return [
+        *given("later", ["c001"], DAY - timedelta(days=5)),
+        *given("earlier", ["c002"], START - timedelta(days=40)),
+        *given("three", names[3:6], START),
+        *given("everybody", names, START),
+        *given("drawn", names[10:40], START, propensity=0.1),
+    ]
 
 
 def tables(make_rows: MakeRows, lines: Rows, assignments: Rows) -> dict[str, DataFrame]:
@@ -124,13 +135,16 @@ class StageInMemory:
         self.figures.update(values)
 
 
+Found = tuple[StageInMemory, dict[tuple[str, str, str], Any], dict[tuple[str, str, str], Any]]
+
+
 def run(
     spark: SparkSession,
     make_rows: MakeRows,
     lines: Rows,
     assignments: Rows,
     settings: CampaignEffectSettings = SETTINGS,
-) -> tuple[StageInMemory, dict[tuple[str, str, str], Any], dict[tuple[str, str, str], Any]]:
+) -> Found:
     """The stage, its effects by campaign, metric and method, its checks by campaign, check and covariate."""
     stage = StageInMemory(spark, tables(make_rows, lines, assignments), settings)
     campaign_effects.run(cast("Stage", stage))
@@ -139,12 +153,14 @@ def run(
     return stage, effects, checks
 
 
-def test_a_planted_effect_is_shown_with_its_checks(
-    spark: SparkSession, make_rows: MakeRows, sold: tuple[Rows, Rows]
-) -> None:
-    late = given("later", ["c001"], DAY - timedelta(days=5))
-    early = given("earlier", ["c002"], START - timedelta(days=40))
-    stage, effects, checks = run(spark, make_rows, sold[0], sold[1] + late + early)
+@pytest.fixture(scope="module")
+def found(spark: SparkSession, make_rows: MakeRows) -> Found:
+    lines, assignments = shop()
+    return run(spark, make_rows, lines, assignments + others())
+
+
+def test_a_planted_effect_is_shown(found: Found) -> None:
+    stage, effects, _ = found
     row = effects["spring", "sales_amount", "doubly_robust"]
     assert row.is_headline
     assert row.verdict == "effect_shown"
@@ -152,77 +168,75 @@ def test_a_planted_effect_is_shown_with_its_checks(
     assert row.standard_error < 1
     assert row.low < row.effect < row.high
     assert row.told.startswith("an effect is shown: +")
-    assert (row.targeted_count, row.last_date) == (len(sold[1]), DAY - timedelta(days=1))
+    assert (row.targeted_count, row.last_date) == (len(shop()[1]), DAY - timedelta(days=1))
     covered = effects["spring", "covered_sales_amount", "doubly_robust"]
     assert covered.effect == pytest.approx(EFFECT / 2, abs=3 * covered.standard_error)
     margin = effects["spring", "margin_amount", "doubly_robust"]
     assert margin.effect == pytest.approx(0.5 * EFFECT / 2, abs=3 * margin.standard_error)
+    assert stage.figures["campaigns_sales_amount_effect_shown"] == 1
+
+
+def test_its_checks_say_why(found: Found) -> None:
+    _, _, checks = found
     assert checks["spring", "negative_control", "untouched_sales_amount"].passed
     assert checks["spring", "balance_before", "sales"].passed is False
+    assert not checks["spring", "balance_before", "sales"].is_required
     assert checks["spring", "balance_after", "sales"].passed is True
-    assert effects["later", "sales_amount", "doubly_robust"].told == "cannot be told: it has not run its course yet"
-    assert (
-        effects["earlier", "sales_amount", "doubly_robust"].told
-        == "cannot be told: the time before it is not wholly known"
-    )
-    assert stage.figures["campaigns_sales_amount_effect_shown"] == 1
-    assert "of 3 campaigns that nobody drew at random 2 cannot be told of" in stage.limitations[0]
-
-
-def test_rows_in_another_order_and_the_future_change_nothing(
-    spark: SparkSession, make_rows: MakeRows, sold: tuple[Rows, Rows]
-) -> None:
-    future = [line("c001", "covered", DAY + timedelta(days=1), 900.0)]
-    _, one, _ = run(spark, make_rows, sold[0], sold[1])
-    _, other, _ = run(spark, make_rows, [*sold[0][::-1], *future], sold[1][::-1])
-    assert one == other
+    assert checks["spring", "weighted_trend", "discount_amount"].passed is None
+    assert checks["three", "targeted", "all"].told.endswith("3, held against 40: failed")
 
 
 @pytest.mark.parametrize(
-    ("kept", "words"),
+    ("campaign", "words"),
     [
-        (3, "cannot be told: too few customers were targeted"),
-        (CUSTOMERS, "cannot be told: too few customers were not targeted"),
+        ("later", "cannot be told: it has not run its course yet"),
+        ("earlier", "cannot be told: the time before it is not wholly known"),
+        ("three", "cannot be told: too few customers were targeted"),
+        ("everybody", "cannot be told: too few customers were not targeted"),
     ],
 )
-def test_three_targeted_or_nobody_left_is_told(
-    spark: SparkSession, make_rows: MakeRows, sold: tuple[Rows, Rows], kept: int, words: str
-) -> None:
-    everybody = given("spring", [f"c{customer:03}" for customer in range(kept)], START)
-    _, effects, _ = run(spark, make_rows, sold[0], everybody)
-    row = effects["spring", "sales_amount", "doubly_robust"]
-    assert (row.effect, row.told) == (None, words)
+def test_what_cannot_be_told_is_said(found: Found, campaign: str, words: str) -> None:
+    stage, effects, _ = found
+    row = effects[campaign, "sales_amount", "doubly_robust"]
+    assert (row.effect, row.verdict, row.told) == (None, "cannot_be_told", words)
+    assert "of 5 campaigns that nobody drew at random 4 cannot be told of" in stage.limitations[0]
 
 
-def test_what_never_varies_cannot_be_told(spark: SparkSession, make_rows: MakeRows, sold: tuple[Rows, Rows]) -> None:
-    settings = SETTINGS.model_copy(update={"metrics": ("discount_amount",)})
-    _, effects, checks = run(spark, make_rows, sold[0], sold[1], settings)
-    row = effects["spring", "discount_amount", "doubly_robust"]
+def test_what_never_varies_cannot_be_told(found: Found) -> None:
+    row = found[1]["spring", "discount_amount", "doubly_robust"]
     assert (row.verdict, row.told) == ("cannot_be_told", "cannot be told: what is measured is the same for everybody")
-    assert checks["spring", "weighted_trend", "discount_amount"].passed is None
 
 
-@pytest.mark.parametrize("empty", ["lines", "assignments", "both"])
-def test_empty_tables_make_empty_tables_and_a_limitation(
-    spark: SparkSession, make_rows: MakeRows, sold: tuple[Rows, Rows], empty: str
+def test_what_was_drawn_at_random_is_left_to_its_experiment(found: Found) -> None:
+    assert "drawn" not in {campaign for campaign, _, _ in found[1]}
+
+
+def test_rows_in_another_order_and_the_future_change_nothing(
+    spark: SparkSession, make_rows: MakeRows, found: Found
 ) -> None:
-    lines = sold[0] if empty == "assignments" else []
-    assignments = sold[1] if empty == "lines" else []
-    stage, effects, _ = run(spark, make_rows, lines, assignments)
-    if empty == "lines":
-        assert {row.told for row in effects.values()} == {"cannot be told: the time before it is not wholly known"}
-    else:
-        assert effects == {}
-        assert stage.limitations == [
-            "no campaign that was not drawn at random began before the date: there is none to measure."
-        ]
+    future = [line("c001", "covered", DAY + timedelta(days=1), 900.0)]
+    lines, assignments = shop()
+    _, again, _ = run(spark, make_rows, [*lines[::-1], *future], [*assignments, *others()][::-1])
+    assert again == found[1]
 
 
-def test_what_was_drawn_at_random_is_left_to_its_experiment(
-    spark: SparkSession, make_rows: MakeRows, sold: tuple[Rows, Rows]
-) -> None:
-    drawn = [{**row, "propensity": 0.5} for row in sold[1]]
-    assert run(spark, make_rows, sold[0], drawn)[1] == {}
+def test_no_lines_leave_no_history_and_no_assignments_no_campaign(spark: SparkSession, make_rows: MakeRows) -> None:
+    lines, assignments = shop()
+    _, effects, _ = run(spark, make_rows, [], assignments)
+    assert {row.told for row in effects.values()} == {"cannot be told: the time before it is not wholly known"}
+    stage, effects, _ = run(spark, make_rows, lines[:10], [])
+    assert effects == {}
+    assert stage.limitations == [
+        "no campaign that was not drawn at random began before the date: there is none to measure."
+    ]
+
+
+def test_a_side_that_is_too_large_is_sampled(spark: SparkSession, make_rows: MakeRows) -> None:
+    settings = SETTINGS.model_copy(update={"max_customers": 100})
+    _, effects, _ = run(spark, make_rows, *shop(), settings)
+    row = effects["spring", "sales_amount", "difference_in_differences"]
+    assert 40 <= row.targeted_count <= 130
+    assert 40 < row.control_count < 100
 
 
 def test_periods_by_hand(make_rows: MakeRows) -> None:
@@ -266,13 +280,3 @@ def test_periods_by_hand(make_rows: MakeRows) -> None:
     assert found["campaign_count"] == [0, 0, 0, 0, 0, 1, 0, 0, 1]
     late = {row.promotion_id: row.late_count for row in campaigns.collect()}
     assert late["spring"] == 1
-
-
-def test_a_side_that_is_too_large_is_sampled_the_same_way_every_time(
-    spark: SparkSession, make_rows: MakeRows, sold: tuple[Rows, Rows]
-) -> None:
-    settings = SETTINGS.model_copy(update={"max_customers": 100})
-    found = [run(spark, make_rows, lines, sold[1], settings)[1] for lines in (sold[0], sold[0][::-1])]
-    row = found[0]["spring", "sales_amount", "difference_in_differences"]
-    assert found[0] == found[1]
-    assert 60 < row.control_count < 130

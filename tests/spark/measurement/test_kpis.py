@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -88,16 +89,13 @@ class Shop:
     def _table(self, name: str, contract: TableContract) -> DataFrame:
         return self._make(contract, with_money(contract, self._tables.get(name, ())))
 
-    def terms(self) -> DataFrame:
-        segments = self._table("segments", SEGMENT_CUSTOMERS)
-        lines = self._table("lines", ORDER_LINES)
-        products = self._make(PRODUCT_FEATURES, PRODUCTS)
+    def _period_terms(self) -> DataFrame:
         periods = sum_customer_periods(
-            order_lines=lines,
+            order_lines=self._table("lines", ORDER_LINES),
             events=self._table("events", EVENTS),
             ratings=self._table("ratings", RATINGS),
             customers=self._table("customers", CUSTOMERS),
-            product_features=products,
+            product_features=self._make(PRODUCT_FEATURES, PRODUCTS),
             lifetime_values=self._table("lifetimes", LIFETIME_VALUES),
             earlier_lifetime_values=self._make(LIFETIME_VALUES, ()),
             as_of_date=DAY,
@@ -105,26 +103,34 @@ class Shop:
             settings=SETTINGS,
             features=FEATURES,
         )
+        segments = self._table("segments", SEGMENT_CUSTOMERS)
+        return lay_out_period_terms(customer_periods=periods, segment_customers=segments, as_of_date=DAY)
+
+    def _promotion_terms(self) -> DataFrame:
         pairs = sum_promotion_customers(
-            order_lines=lines,
+            order_lines=self._table("lines", ORDER_LINES),
             assignments=self._table("assignments", ASSIGNMENTS),
             exposures=self._table("exposures", EXPOSURES),
             events=self._table("events", EVENTS),
             promotions=self._table("promotions", PROMOTIONS),
             promotion_products=self._table("covered", PROMOTION_PRODUCTS),
             redemptions=self._table("redemptions", REDEMPTIONS),
-            product_features=products,
+            product_features=self._make(PRODUCT_FEATURES, PRODUCTS),
             as_of_date=DAY,
             time_zone="UTC",
             settings=SETTINGS,
             features=FEATURES,
             costs=COSTS,
         )
+        segments = self._table("segments", SEGMENT_CUSTOMERS)
+        return lay_out_promotion_terms(promotion_customers=pairs, segment_customers=segments, as_of_date=DAY)
+
+    def _plan_terms(self) -> DataFrame:
         plans = lay_out_plan_terms(
             segment_plan=self._table("plan", SEGMENT_PLAN),
             segment_customers=self._table("planned_segments", SEGMENT_CUSTOMERS),
-            order_lines=lines,
-            product_features=products,
+            order_lines=self._table("lines", ORDER_LINES),
+            product_features=self._make(PRODUCT_FEATURES, PRODUCTS),
             as_of_date=DAY,
         )
         redeemed = lay_out_redemption_terms(
@@ -134,12 +140,12 @@ class Shop:
             redemptions=self._table("redemptions", REDEMPTIONS),
             as_of_date=DAY,
         )
-        own = lay_out_period_terms(customer_periods=periods, segment_customers=segments, as_of_date=DAY)
-        of_promotions = lay_out_promotion_terms(promotion_customers=pairs, segment_customers=segments, as_of_date=DAY)
-        return own.unionByName(of_promotions).unionByName(plans).unionByName(redeemed)
+        return plans.unionByName(redeemed)
 
-    def kpis(self) -> dict[tuple[str, str, str], Row]:
-        found = measure_kpis(terms=self.terms(), as_of_date=DAY, settings=SETTINGS).collect()
+    def kpis(self, *parts: str) -> dict[tuple[str, str, str], Row]:
+        makers = {"periods": self._period_terms, "promotions": self._promotion_terms, "plans": self._plan_terms}
+        terms = reduce(DataFrame.unionByName, [makers[part]() for part in parts or makers])
+        found = measure_kpis(terms=terms, as_of_date=DAY, settings=SETTINGS).collect()
         return {(row["kpi"], row["comparison"], row["scope_id"]): row for row in found}
 
 
@@ -173,7 +179,7 @@ def test_periods_are_summed_and_compared_customer_by_customer(make_rows: MakeRow
         events=[browsed],
         lifetimes=lifetimes,
         segments=segments,
-    ).kpis()
+    ).kpis("periods")
 
     def told(name: str, scope: str = "all") -> tuple[float | None, float | None]:
         row = found[name, "before", scope]
@@ -235,7 +241,7 @@ def campaign() -> dict[str, list[dict[str, Any]]]:
 
 @pytest.fixture(scope="module")
 def measured(make_rows: MakeRows) -> dict[tuple[str, str, str], Row]:
-    return Shop(make_rows, **campaign()).kpis()
+    return Shop(make_rows, **campaign()).kpis("promotions")
 
 
 def bought(product: str | None, days: Sequence[int], column: str = "sales_amount") -> np.ndarray[Any, Any]:
@@ -298,7 +304,7 @@ def test_who_could_only_be_treated_so_is_not_compared(make_rows: MakeRows) -> No
     forced = {**tables["assignments"][1], "customer_id": "forced", "arm": "promo", "propensity": 1.0}
     tables["assignments"].append(forced | {"is_holdout": False})
     tables["lines"].append(line("forced", 2, 9_999.0))
-    found = Shop(make_rows, **tables).kpis()
+    found = Shop(make_rows, **tables).kpis("promotions")
     promoted = bought("p", (1, 2))
     assert found["promoted_sales_per_customer", "holdout", "promo"]["value"] == pytest.approx(promoted[GIVEN].mean())
     assert found["promoted_sales_per_customer", "before", "promo"]["value"] > 300
@@ -343,7 +349,7 @@ def test_a_plan_is_held_against_what_followed(make_rows: MakeRows) -> None:
             {"promotion_id": "promo", "customer_id": "a", "coupon_id": "x", "redeemed_date": planned},
             {"promotion_id": "promo", "customer_id": "c", "coupon_id": "x", "redeemed_date": planned},
         ],
-    ).kpis()
+    ).kpis("plans")
     row = found["sales_attainment", "expected", "all"]
     assert row["value"] == pytest.approx((20.0 + 30.0) / (50.0 + 30.0))
     assert row["comparison_value"] == 1.0
@@ -364,7 +370,7 @@ def test_what_is_not_known_is_null_and_says_why(make_rows: MakeRows) -> None:
 def test_without_a_holdout_nothing_is_compared_with_one(make_rows: MakeRows) -> None:
     tables = campaign()
     tables["assignments"] = [row for row in tables["assignments"] if row["arm"] != "none"]
-    found = Shop(make_rows, **tables).kpis()
+    found = Shop(make_rows, **tables).kpis("promotions")
     for name in ("incremental_roi", "cannibalisation", "discount_to_sure_buyers"):
         row = found[name, "holdout", "promo"]
         assert row["value"] is None
@@ -379,6 +385,6 @@ def test_what_costs_nothing_returns_nothing_that_can_be_told(make_rows: MakeRows
     tables["exposures"] = [
         {"promotion_id": "other", "customer_id": "c01", "exposed_at": midday(DAY - timedelta(days=2))}
     ]
-    row = Shop(make_rows, **tables).kpis()["incremental_roi", "holdout", "promo"]
+    row = Shop(make_rows, **tables).kpis("promotions")["incremental_roi", "holdout", "promo"]
     assert row["value"] is None
     assert "cost nothing" in row["told"]

@@ -76,7 +76,7 @@ ASSIGNMENT = TableContract(
         Column(
             "propensity",
             T.DoubleType(),
-            "P(this arm | customer): the draws of holdout and exploration, then the decision",
+            "P(what this customer gets in all slots | customer): the draws of holdout and exploration, then the decision",
             unit="probability",
             required=True,
         ),

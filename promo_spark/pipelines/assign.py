@@ -22,7 +22,7 @@ from promo_spark.plans.decision_log import log_decisions
 from promo_spark.plans.eligibility import keep_eligible
 from promo_spark.plans.offers import value_offers
 from promo_spark.plans.policy import follow_policy
-from promo_spark.plans.responses import respond_to_prices
+from promo_spark.plans.responses import share_decisions
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.stage import Stage
 
@@ -67,7 +67,9 @@ def run(stage: Stage) -> None:
         offers=followed,
         roles=settled.roles,
         choices=settled.choices,
-        responses=respond_to_prices(priced=settled.priced, settings=settings),
+        responses=share_decisions(
+            priced=settled.priced, roles=settled.roles, choices=settled.choices, settings=settings
+        ),
         customer_features=stage.read(CUSTOMER_FEATURES),
         as_of_date=day,
         settings=settled.rates,

@@ -61,9 +61,8 @@ def settle(stage: Stage, offers: DataFrame) -> Settled:
     if not kinds or offers.where("value_amount IS NOT NULL").isEmpty():
         stage.write(CONSTRAINT_USE, contract_frame(stage.spark, CONSTRAINT_USE))
         stage.write(BUDGET_CURVE, contract_frame(stage.spark, BUDGET_CURVE))
-        return Settled(
-            roles, settings, offers.select(*_PAIR).limit(0), offers.withColumn(NET_VALUE, F.lit(None).cast("double"))
-        )
+        unpriced = offers.withColumns({"cell": F.lit(0), NET_VALUE: F.lit(None).cast("double")})
+        return Settled(roles, settings, offers.select(*_PAIR).limit(0), unpriced)
     promotions, categories = [row["promotion_id"] for row in kinds], [row["category"] for row in kinds]
     cells = form_cells(offers=offers, customers=stage.read(CUSTOMERS), limits=limits)
 

@@ -62,7 +62,12 @@ def test_what_is_drawn_and_decided_comes_as_often_as_its_propensity_says(
         offers=offers,
         roles=roles,
         choices=favoured.join(decided, "customer_id", "left_semi"),
-        responses=favoured,
+        responses=favoured.select(
+            "customer_id",
+            F.col("promotion_id").alias("given"),
+            F.lit(1.0).alias("share"),
+            F.lit(True).alias("is_limited"),
+        ),
         customer_features=make_rows(CUSTOMER_FEATURES, [{"customer_id": "c00001", "favourite_time_slot": "evening"}]),
         as_of_date=DAY,
         settings=settings,

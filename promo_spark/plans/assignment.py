@@ -36,7 +36,7 @@ def assemble_assignment(
 ) -> DataFrame:
     """Put together what was forced, drawn and decided.
 
-    With the rates h of the holdout and e of exploration, n promotions that may be given, and the probability s that
+    With the rates h of the holdout and e of exploration, n promotions that may be drawn, and the probability s that
     the decision gives just what the customer got (``share_decisions``), the propensity of it is what the draws and the
     decision make of it together:
 
@@ -75,7 +75,7 @@ def assemble_assignment(
     whole = Window.partitionBy("customer_id")
     everybody = (
         slotted.unionByName(nothing, allowMissingColumns=True)
-        .join(roles.select("customer_id", "role", "promotion_count"), "customer_id", "inner")
+        .join(roles.select("customer_id", "role", "explorable"), "customer_id", "inner")
         .withColumn("given", joined_promotions(F.collect_set("arm").over(whole)))
         .join(responses, ["customer_id", "given"], "left")
         .join(slots, "customer_id", "left")
@@ -97,9 +97,10 @@ _AMOUNTS = ("value_amount", "value_low_amount", "value_high_amount", "cost_amoun
 
 
 def _propensity(settings: AssignSettings) -> Expression:
-    held, explored = settings.holdout_rate, settings.exploration_rate
-    is_single = F.col("given") == F.col("arm")
-    by_chance = F.when(is_single, explored / F.col("promotion_count")).otherwise(F.lit(0.0))
+    ways = F.size("explorable")
+    held, explored = settings.holdout_rate, F.when(ways > 0, settings.exploration_rate).otherwise(0.0)
+    is_drawn = (F.col("given") == F.col("arm")) & F.array_contains("explorable", F.col("arm"))
+    by_chance = F.when(is_drawn, explored / ways).otherwise(F.lit(0.0))
     drawn = F.when(F.col("arm") == NO_ARM, F.lit(held)).otherwise(by_chance)
     whole = drawn + (1.0 - held - explored) * F.coalesce("share", F.lit(0.0))
     return F.when(F.col("role") == FORCED, F.lit(1.0)).otherwise(F.least(whole, F.lit(1.0)))

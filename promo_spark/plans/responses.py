@@ -8,11 +8,9 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.decision_settings import AssignSettings
 from promo_spark.contracts.decisions import NO_ARM
+from promo_spark.contracts.learning import TOGETHER
 from promo_spark.plans.net_values import NET_VALUE
 from promo_spark.plans.roles import DECIDED
-
-TOGETHER = "+"
-"""Stands between promotions that one customer gets together."""
 
 
 def respond_to_prices(*, priced: DataFrame, settings: AssignSettings) -> DataFrame:

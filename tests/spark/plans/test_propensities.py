@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.decision_settings import AssignSettings
@@ -49,16 +49,16 @@ def inverse_weights(rows: DataFrame, size: int = SIZE) -> dict[str, tuple[float,
     [
         (("p",), {}),
         # Tied within two groups only, one of which the budget does not reach in full.
-        (("p",), {"value_amount": F.when(F.col("customer_id") < "c03000", 9.0).otherwise(3.0)}),
+        (("p",), {"value_amount": "IF(customer_id < 'c03000', 9.0, 3.0)"}),
         # Two promotions of one arm: the same value, other costs.
-        (("p", "q"), {"cost_amount": F.when(F.col("promotion_id") == "p", 1.0).otherwise(2.0)}),
+        (("p", "q"), {"cost_amount": "IF(promotion_id = 'p', 1.0, 2.0)"}),
         # Nobody is like anybody.
-        (("p",), {"value_amount": F.lit(1.0) + F.crc32("customer_id") / 2.0**32}),
+        (("p",), {"value_amount": "1.0 + crc32(customer_id) / 4294967296.0"}),
     ],
     ids=["everybody", "groups", "two_promotions", "nobody"],
 )
 def test_inverse_propensities_sum_to_one_for_each_arm_where_ties_are_shared_out(
-    spark: SparkSession, make_rows: MakeRows, promotions: tuple[str, ...], columns: dict[str, Column]
+    spark: SparkSession, make_rows: MakeRows, promotions: tuple[str, ...], columns: dict[str, str]
 ) -> None:
     settings = AssignSettings(budget_amount=0.4 * SIZE, holdout_rate=0.1, exploration_rate=0.02)
     rows = assigned(spark, make_rows, make_offers(spark, SIZE, promotions, **columns), settings)

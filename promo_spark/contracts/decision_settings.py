@@ -108,6 +108,11 @@ class AssignSettings(Frozen):
         default="all", description="listed: only customers on the retailer's own list for the promotion"
     )
     needs_consent: bool = Field(default=True, description="Customers without marketing consent are left out")
+    consent: Literal["opt_in", "opt_out"] = Field(
+        default="opt_in",
+        description="opt_in: where consent is recorded for anybody, only who gave it is told; opt_out: who did not "
+        "refuse it is",
+    )
     excluded_segments: tuple[int, ...] = ()
     promotions_per_customer: int = Field(default=1, ge=1)
     per_category: int = Field(default=1, ge=1, description="Promotions of one mechanic per customer")
@@ -116,6 +121,11 @@ class AssignSettings(Frozen):
     contact_cap_days: int = Field(default=91, ge=1)
     contact_cost_amount: Amount = Field(default=0.5, description="Of telling one customer of one promotion")
     contact_cost_amounts: dict[str, Amount] = Field(default_factory=dict, description="The same by channel")
+    unit_cost_amounts: dict[str, Amount] = Field(
+        default_factory=dict,
+        description="What one redemption of a promotion costs that is on no receipt: a gift, points, cashback. Where a "
+        "promotion is a gift of promotions.yaml (same offer_id), its gift_unit_cost_amount counts unless named here",
+    )
     vendor_share_rates: dict[str, Share] = Field(
         default_factory=dict, description="Share of a promotion's discount that its vendor bears"
     )

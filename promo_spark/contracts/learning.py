@@ -4,6 +4,9 @@ from pyspark.sql import types as T
 
 from promo_spark.contracts.table import AS_OF_DATE, Column, TableContract
 
+TOGETHER = " + "
+"""Stands between promotions that one customer got together."""
+
 TRIALS = TableContract(
     name="learning.trials",
     grain="one row per run, subject and settings tried on days before the date",
@@ -46,8 +49,14 @@ FEEDBACK = TableContract(
     columns=(
         Column("decision_id", T.StringType(), "The decision"),
         Column("customer_id", T.StringType(), "Keyed pseudonym of the customer", personal=True),
-        Column("arm", T.StringType(), "Promotion of slot 1, or none", required=True),
-        Column("propensity", T.DoubleType(), "P(this arm | customer)", unit="probability", required=True),
+        Column("arm", T.StringType(), 'Promotion given, several joined by " + ", or none', required=True),
+        Column(
+            "propensity",
+            T.DoubleType(),
+            "P(all that was given, or nothing | customer)",
+            unit="probability",
+            required=True,
+        ),
         Column("is_holdout", T.BooleanType(), "Kept back to measure against", required=True),
         Column("decided_at", T.TimestampType(), "Midnight of the as_of_date, the retailer's own; UTC", required=True),
     ),

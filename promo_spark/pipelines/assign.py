@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
 from promo_spark.contracts.assignment import (
     ASSIGNED_PROMOTIONS,
     ASSIGNMENT,
@@ -9,8 +12,10 @@ from promo_spark.contracts.assignment import (
     CONSTRAINT_USE,
     DECISION_LOG,
 )
+from promo_spark.contracts.decision_settings import AssignSettings
 from promo_spark.contracts.decisions import CANDIDATES, DECISIONS, SCORES
 from promo_spark.contracts.features import CUSTOMER_FEATURES
+from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.measurement import POLICY_VALUES
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
 from promo_spark.contracts.silver import ASSIGNMENTS, CUSTOMERS, EXPOSURES, OVERRIDES, PROMOTIONS
@@ -19,10 +24,10 @@ from promo_spark.pipelines.assign_limits import settle
 from promo_spark.pipelines.assign_policy import choose_policy
 from promo_spark.plans.assignment import assemble_assignment, sum_up_segments
 from promo_spark.plans.decision_log import log_decisions
-from promo_spark.plans.eligibility import keep_eligible
+from promo_spark.plans.eligibility import current_overrides, keep_eligible
 from promo_spark.plans.offers import value_offers
 from promo_spark.plans.policy import follow_policy
-from promo_spark.plans.responses import respond_to_prices
+from promo_spark.plans.responses import share_decisions
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.stage import Stage
 
@@ -48,14 +53,16 @@ def run(stage: Stage) -> None:
         segment_customers=stage.read(SEGMENT_CUSTOMERS),
         customer_features=stage.read(CUSTOMER_FEATURES),
         as_of_date=day,
-        settings=settings,
+        settings=_with_gifts(stage),
     )
+    _tell_of_forced(stage, offers)
     eligible = keep_eligible(
         offers=offers,
         customers=stage.read(CUSTOMERS),
         overrides=stage.read(OVERRIDES),
         assignments=stage.read(ASSIGNMENTS),
         exposures=stage.read(EXPOSURES),
+        handed_over=stage.read(FEEDBACK),
         as_of_date=day,
         time_zone=stage.settings.source.time_zone,
         settings=settings,
@@ -64,10 +71,12 @@ def run(stage: Stage) -> None:
     followed = follow_policy(offers=eligible, verdict=policy.verdict, constant=policy.constant).persist()
     settled = settle(stage, followed)
     assignment = assemble_assignment(
-        offers=followed,
+        offers=settled.offers,
         roles=settled.roles,
         choices=settled.choices,
-        responses=respond_to_prices(priced=settled.priced, settings=settings),
+        responses=share_decisions(
+            priced=settled.priced, roles=settled.roles, choices=settled.choices, settings=settings
+        ),
         customer_features=stage.read(CUSTOMER_FEATURES),
         as_of_date=day,
         settings=settled.rates,
@@ -82,10 +91,29 @@ def run(stage: Stage) -> None:
         verdict=policy.words,
         as_of_date=day,
         currency=stage.settings.currency,
+        objective=settings.objective,
     )
     stage.write(DECISION_LOG, log)
     stage.write(ASSIGNED_PROMOTIONS, sum_up_segments(assignment=stage.read(ASSIGNMENT), as_of_date=day))
     _account(stage)
+
+
+def _with_gifts(stage: Stage) -> AssignSettings:
+    """The settings with what gifts of promotions.yaml cost, where the settings do not say it themselves."""
+    settings = stage.settings.assign
+    gifts = {o.offer_id: o.gift_unit_cost_amount for o in stage.settings.promotions.offers if o.mechanic == "gift"}
+    return settings.model_copy(update={"unit_cost_amounts": gifts | settings.unit_cost_amounts})
+
+
+def _tell_of_forced(stage: Stage, offers: DataFrame) -> None:
+    forced = current_overrides(stage.read(OVERRIDES), stage.as_of_date).where(F.col("action") == "force")
+    unplanned = forced.join(F.broadcast(offers.select("promotion_id").distinct()), "promotion_id", "left_anti")
+    counted = unplanned.groupBy("promotion_id").count().orderBy("promotion_id").collect()
+    for promotion, count in counted:
+        stage.limitation(
+            f"silver.overrides force {promotion} on {count:,} customers, but it is not planned: they are decided for "
+            "like all others."
+        )
 
 
 def _account(stage: Stage) -> None:
@@ -101,10 +129,10 @@ PIPELINE = Pipeline(
     summary="Decide which customer gets which promotion, under budgets and limits.",
     reads=(
         *(DECISIONS, CANDIDATES, SCORES, PROMOTIONS, CUSTOMERS, CUSTOMER_FEATURES, SEGMENT_CUSTOMERS),
-        *(OVERRIDES, ASSIGNMENTS, EXPOSURES),
+        *(OVERRIDES, ASSIGNMENTS, EXPOSURES, FEEDBACK),
     ),
     writes=(ASSIGNMENT, DECISION_LOG, CONSTRAINT_USE, BUDGET_CURVE, ASSIGNED_PROMOTIONS, POLICY_VALUES),
     run=run,
-    settings=("assign", "uplift", "currency", "seed", "source.time_zone"),
+    settings=("assign", "promotions", "uplift", "currency", "seed", "source.time_zone"),
     headlines=tuple(_HEADLINES),
 )

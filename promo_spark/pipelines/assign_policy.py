@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.decision_settings import AssignSettings
 from promo_spark.contracts.decisions import DECISIONS, NO_ARM, SCORES
 from promo_spark.contracts.measurement import POLICY_VALUES
 from promo_spark.contracts.rows import contract_frame, local_frame
@@ -25,6 +27,7 @@ OUTCOMES = {
     "retention": "is_visited",
     "acquisition": "is_visited",
 }
+_HALF_A_DAY = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,23 @@ def choose_policy(stage: Stage, offers: DataFrame) -> Policy:
     """
     learnt = stage.read(SCORES).where(F.col("learner").isNotNull()).select("learner", "learnt_from").first()
     if learnt is None:
-        words = (
-            "nothing is known of what these promotions change: only those drawn at random are given any, to learn it"
+        return _give_up(
+            stage,
+            "nothing is known of what these promotions change: only those drawn at random are given any, to learn it",
         )
-        stage.limitation(f"{words}.")
-        stage.write(POLICY_VALUES, contract_frame(stage.spark, POLICY_VALUES))
-        return Policy("none", None, words)
-    comparison = _compare(stage, offers, learnt["learner"])
+    arms = _learnt_arms(stage, offers)
+    past = _counted(stage, stage.read(DECISIONS).where(F.col("arm").isin(NO_ARM, *arms)))
+    enough = _well_known(stage, past)
+    arms = {name: arm for name, arm in arms.items() if name in enough}
+    if not arms or NO_ARM not in enough:
+        return _give_up(
+            stage,
+            "no promotion that may still be given to a customer whom the objective counts is known well enough: only "
+            "those drawn at random are given any",
+        )
+    if stage.settings.assign.shrink:
+        stage.limitation("assign.shrink pulls uplifts towards their mean in the comparison of policies only.")
+    comparison = _compare(stage, past.where(F.col("arm").isin(NO_ARM, *arms)), arms, offers, learnt["learner"])
     followed: Verdict = comparison.verdict if stage.settings.assign.fall_back else _PERSONALISED
     _keep(stage, comparison, learnt["learnt_from"], followed)
     if stage.settings.assign.fall_back:
@@ -69,28 +82,111 @@ def choose_policy(stage: Stage, offers: DataFrame) -> Policy:
     return Policy("personalised", None, words)
 
 
-def _compare(stage: Stage, offers: DataFrame, learner: str) -> PolicyComparison:
-    """Policies are compared at the costs, and under the budget, that the customers who may be given anything face."""
+def _give_up(stage: Stage, words: str) -> Policy:
+    stage.limitation(f"{words}.")
+    stage.write(POLICY_VALUES, contract_frame(stage.spark, POLICY_VALUES))
+    return Policy("none", None, words)
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """What an arm's promotions come to on average over the customers who may be given one.
+
+    Attributes:
+        contact_amount: What one costs that is on no receipt.
+        vendor_share: Share of the discount that vendors bear.
+    """
+
+    contact_amount: float
+    vendor_share: float
+
+
+def _learnt_arms(stage: Stage, offers: DataFrame) -> dict[str, _Arm]:
+    """Arms that may still be given to customers whom the objective counts, and whose effect was learnt."""
+    known = offers.where(F.col("is_counted") & F.col("value_amount").isNotNull())
+    contact = F.avg("contact_amount").alias("contact")
+    rows = known.groupBy("arm", "promotion_id").agg(F.count("*").alias("count"), contact).collect()
+    shares = stage.settings.assign.vendor_share_rates
+    arms = {}
+    for arm in sorted({row["arm"] for row in rows}):
+        own = [row for row in rows if row["arm"] == arm]
+        size = sum(row["count"] for row in own)
+        arms[arm] = _Arm(
+            sum(row["count"] * row["contact"] for row in own) / size,
+            sum(row["count"] * shares.get(row["promotion_id"], 0.0) for row in own) / size,
+        )
+    return arms
+
+
+def _counted(stage: Stage, decisions: DataFrame) -> DataFrame:
+    """Decisions on customers whom the objective counts: those who shopped, or had lapsed, when it was made."""
     settings = stage.settings.assign
-    arms = offers.groupBy("arm").agg(F.avg("contact_amount").alias("contact")).collect()
-    contact = {row["arm"]: float(row["contact"]) for row in arms}
-    customers = offers.select("customer_id").distinct().count()
-    # Visits are counted in currency, as contacts and discounts are.
-    visits = F.col("is_visited") * F.lit(settings.visit_amount)
-    usable = stage.read(DECISIONS).where(F.col("arm").isin([NO_ARM, *contact])).withColumn("is_visited", visits)
+    if settings.objective not in ("retention", "acquisition"):
+        return decisions
+    places = {name: place for place, name in enumerate(DECISION_COVARIATES)}
+    away = F.expm1(F.get("covariates", F.lit(places["recency_log"])))
+    has_lapsed = (F.get("covariates", F.lit(places["is_new"])) > 0) | (away > settings.lapsed_days + _HALF_A_DAY)
+    return decisions.where(has_lapsed if settings.objective == "acquisition" else ~has_lapsed)
+
+
+def _well_known(stage: Stage, past: DataFrame) -> set[str]:
+    least = stage.settings.uplift.min_arm_customers
+    counted = past.groupBy("arm").agg(F.countDistinct("customer_id").alias("customers"))
+    return {row["arm"] for row in counted.where(F.col("customers") >= least).collect()}
+
+
+def _compare(
+    stage: Stage, past: DataFrame, arms: Mapping[str, _Arm], offers: DataFrame, learner: str
+) -> PolicyComparison:
+    """Policies are compared at the costs, and under the budget, that the customers whom the objective counts face."""
+    settings, uplift = stage.settings.assign, stage.settings.uplift
+    customers = offers.where("is_counted").select("customer_id").distinct().count()
     return compare_policies(
         rows=usable,
         objective=OUTCOMES[settings.objective],
         cost="discount_amount",
         contact_costs=contact,
+        rows=_with_money(past, arms, settings),
+        objective="earned_amount",
+        cost="paid_amount",
+        contact_costs={name: arm.contact_amount for name, arm in arms.items()},
         covariate_names=DECISION_COVARIATES,
         learner=learner,
-        folds=stage.settings.uplift.folds,
+        folds=uplift.folds,
         budget_per_customer=settings.budget_amount / max(customers, 1),
         alpha=settings.alpha,
         shrink=settings.shrink,
+        propensity_floor=uplift.propensity_floor,
+        ridge=uplift.ridge,
         seed=stage.settings.seed,
     )
+
+
+def _with_money(past: DataFrame, arms: Mapping[str, _Arm], settings: AssignSettings) -> DataFrame:
+    """Past decisions with what they earned under the objective and what they cost, the vendors' share of each arm off.
+
+    Vendors bear the share s of what an arm adds to discounts. Customers without a promotion got discounts too, d0 on
+    average; they stand against every arm, at the mean share m. So an arm's rows have m d + (s - m) (d - d0): what is
+    added comes out right on average, and customer by customer where all arms have one share.
+    """
+    mean = sum(arm.vendor_share for arm in arms.values()) / len(arms)
+    discount = F.coalesce("discount_amount", F.lit(0.0))
+    own = F.lit(0.0)
+    if any(arm.vendor_share != mean for arm in arms.values()):
+        weight = 1.0 / F.coalesce("propensity", F.lit(1.0))
+        of_none = past.where(F.col("arm") == NO_ARM).agg(F.sum(weight * discount) / F.sum(weight)).collect()[0][0]
+        for name, arm in arms.items():
+            extra = (arm.vendor_share - mean) * (discount - F.lit(of_none))
+            own = F.when(F.col("arm") == name, extra).otherwise(own)
+    funded = mean * discount + own
+    earned = {
+        "incremental_margin": F.col("margin_amount") + funded,
+        "incremental_sales": F.col("sales_amount"),
+        # Visits are counted in currency, as contacts and discounts are.
+        "retention": F.col("is_visited") * settings.visit_amount,
+        "acquisition": F.col("is_visited") * settings.visit_amount,
+    }
+    return past.withColumns({"earned_amount": earned[settings.objective], "paid_amount": discount - funded})
 
 
 def _constant(stage: Stage, comparison: PolicyComparison) -> Constant:

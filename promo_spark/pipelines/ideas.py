@@ -37,6 +37,7 @@ def run(stage: Stage) -> None:
         time_zone=stage.settings.source.time_zone,
         settings=stage.settings.ideas,
         recommend=stage.settings.recommend,
+        assign=stage.settings.assign,
     )
     stage.write(TRIGGERS, triggers)
     _account(stage)
@@ -131,6 +132,7 @@ PIPELINE = Pipeline(
         "ideas",
         "recommend.excluded_departments",
         "recommend.excluded_categories",
+        "assign.consent",
         "source.time_zone",
         "currency",
     ),

@@ -13,6 +13,7 @@ from promo_spark.contracts.decision_settings import AssignSettings
 from promo_spark.contracts.decisions import NO_ARM
 from promo_spark.contracts.step import produces
 from promo_spark.plans.limits import NO_SEGMENT
+from promo_spark.plans.responses import joined_promotions
 from promo_spark.plans.roles import DECIDED, EXPLORATION, FORCED, HOLDOUT
 
 _PAIR = ("customer_id", "promotion_id")
@@ -35,19 +36,21 @@ def assemble_assignment(
 ) -> DataFrame:
     """Put together what was forced, drawn and decided.
 
-    With the rates h of the holdout and e of exploration and n promotions that may be given, the propensity of what a
-    customer got is what the draws and the decision make of it together:
+    With the rates h of the holdout and e of exploration, n promotions that may be drawn, and the probability s that
+    the decision gives just what the customer got (``share_decisions``), the propensity of it is what the draws and the
+    decision make of it together:
 
-        a promotion: e / n + (1 - h - e) if the decision is for it
-        none:            h + (1 - h - e) if the decision is for none
+        a promotion:        e / n + (1 - h - e) s
+        several together:           (1 - h - e) s
+        none:                   h + (1 - h - e) s
 
-    Who was not decided for has the decision that the shadow prices make; what a manager forces is certain.
+    What a manager forces is certain.
 
     Args:
         offers: plans.offers, those that may be given.
         roles: plans.roles.
         choices: Pairs customer_id, promotion_id that the allocation chose among those decided for.
-        responses: The same pairs for everybody at the shadow prices.
+        responses: What ``share_decisions`` returned.
         customer_features: features.customers, for when customers shop.
         as_of_date: The day of the decision.
         settings: Rates of the draws.
@@ -68,14 +71,13 @@ def assemble_assignment(
         F.lit(NO_ARM).alias("arm"),
         *(F.lit(0.0).alias(name) for name in _AMOUNTS),
     )
-    favoured = responses.select("customer_id", F.col("promotion_id").alias("arm"), F.lit(1).alias("_is_response"))
-    responding = responses.select("customer_id", F.lit(1).alias("_has_response")).distinct()
     slots = customer_features.select("customer_id", F.col("favourite_time_slot").alias("time_slot"))
+    whole = Window.partitionBy("customer_id")
     everybody = (
         slotted.unionByName(nothing, allowMissingColumns=True)
-        .join(roles.select("customer_id", "role", "promotion_count"), "customer_id", "inner")
-        .join(favoured, ["customer_id", "arm"], "left")
-        .join(responding, "customer_id", "left")
+        .join(roles.select("customer_id", "role", "explorable"), "customer_id", "inner")
+        .withColumn("given", joined_promotions(F.collect_set("arm").over(whole)))
+        .join(responses, ["customer_id", "given"], "left")
         .join(slots, "customer_id", "left")
     )
     told = everybody.withColumns(
@@ -95,14 +97,12 @@ _AMOUNTS = ("value_amount", "value_low_amount", "value_high_amount", "cost_amoun
 
 
 def _propensity(settings: AssignSettings) -> Expression:
-    held, explored = settings.holdout_rate, settings.exploration_rate
-    decided = 1.0 - held - explored
-    is_none = F.col("arm") == NO_ARM
-    # What the allocation settled among near ties differs from the response at the prices; it was decided all the same.
-    was_decided = F.col("role") == DECIDED
-    for_it = F.when(is_none, F.col("_has_response").isNull()).otherwise(F.col("_is_response").isNotNull())
-    drawn = F.when(is_none, F.lit(held)).otherwise(explored / F.col("promotion_count"))
-    whole = drawn + F.when(was_decided | for_it, F.lit(decided)).otherwise(F.lit(0.0))
+    ways = F.size("explorable")
+    held, explored = settings.holdout_rate, F.when(ways > 0, settings.exploration_rate).otherwise(0.0)
+    is_drawn = (F.col("given") == F.col("arm")) & F.array_contains("explorable", F.col("arm"))
+    by_chance = F.when(is_drawn, explored / ways).otherwise(F.lit(0.0))
+    drawn = F.when(F.col("arm") == NO_ARM, F.lit(held)).otherwise(by_chance)
+    whole = drawn + (1.0 - held - explored) * F.coalesce("share", F.lit(0.0))
     return F.when(F.col("role") == FORCED, F.lit(1.0)).otherwise(F.least(whole, F.lit(1.0)))
 
 
@@ -111,7 +111,7 @@ def _reason() -> Expression:
     return (
         F.when(F.col("role") != DECIDED, F.col("role"))
         .when(~is_none, F.lit("worth_it"))
-        .when(F.col("_has_response").isNotNull(), F.lit("limit"))
+        .when(F.col("is_limited"), F.lit("limit"))
         .otherwise(F.lit("not_worth_it"))
     )
 

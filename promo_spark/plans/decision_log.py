@@ -27,6 +27,7 @@ def log_decisions(
     verdict: str,
     as_of_date: date,
     currency: str,
+    objective: str = "incremental_margin",
 ) -> DataFrame:
     """Keep inputs, contributions, alternatives and reasons of every decision.
 
@@ -39,6 +40,8 @@ def log_decisions(
         verdict: Why that policy, in words.
         as_of_date: The day of the decision.
         currency: Of all amounts.
+        objective: What was maximised. Contributions are those to incremental margin: they are kept where that, valued
+            customer by customer, is what decided.
 
     Returns:
         plans.decisions, one row per customer of the assignment, lazily.
@@ -73,11 +76,13 @@ def log_decisions(
     gap = F.when(is_given, F.col(f"_own.{NET_VALUE}")).otherwise(F.lit(0.0)) - F.when(is_next, next_net).otherwise(
         F.lit(0.0)
     )
+    has_moved = policy == "personalised" and objective == "incremental_margin"
+    movers = _movers(currency) if has_moved else F.lit(_what_decided(policy, objective))
     told = detailed.withColumns(
         {
             "as_of_date": F.lit(as_of_date),
             "inputs": _named_values(covariate_names),
-            "contributions": F.map_from_entries("_own.moved"),
+            "contributions": F.map_from_entries("_own.moved") if has_moved else F.lit(None),
             "offer_values": _by_promotion("value_amount"),
             "offer_costs": _by_promotion("cost_amount"),
             "net_values": _by_promotion(NET_VALUE),
@@ -85,7 +90,7 @@ def log_decisions(
             "runner_up_gap_amount": F.when(F.abs(gap) < float("inf"), gap),
             "policy": F.lit(policy),
         }
-    ).withColumns({"reasons": _reasons(verdict, currency), "would_change": _would_change(currency)})
+    ).withColumns({"reasons": _reasons(verdict, movers, currency), "would_change": _would_change(currency)})
     return told.select(*(F.col(column.name).cast(column.dtype) for column in DECISION_LOG.columns))
 
 
@@ -102,7 +107,16 @@ def _money(amount: Expression, currency: str) -> Expression:
     return F.concat(F.format_number(amount, 2), F.lit(f" {currency}"))
 
 
-def _reasons(verdict: str, currency: str) -> Expression:
+def _what_decided(policy: str, objective: str) -> str | None:
+    """What stands where no customer's own contributions decided; nothing where nothing was valued."""
+    if policy == "constant":
+        return "every customer is valued alike, as the promotion did for all on average: nothing of this one counted"
+    if policy == "personalised":
+        return f"valued by {objective}; what moves it for this customer is not known apart"
+    return None
+
+
+def _reasons(verdict: str, movers: Expression, currency: str) -> Expression:
     """Why, in up to six sentences."""
     interval = F.when(
         F.col("value_low_amount").isNotNull(),
@@ -141,7 +155,7 @@ def _reasons(verdict: str, currency: str) -> Expression:
     for code, text in words.items():
         why = F.when(F.col("reason") == code, F.lit(text)).otherwise(why)
     is_given = F.col("arm") != NO_ARM
-    said = F.array(why, F.when(is_given, worth).otherwise(best), _movers(currency), F.lit(verdict))
+    said = F.array(why, F.when(is_given, worth).otherwise(best), movers, F.lit(verdict))
     return F.filter(said, lambda sentence: sentence.isNotNull() & (sentence != ""))
 
 

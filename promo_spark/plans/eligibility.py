@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 
 from pyspark.sql import Column as Expression
@@ -11,13 +12,22 @@ from pyspark.sql import functions as F
 from promo_spark.contracts.assignment import OFFERS
 from promo_spark.contracts.decision_settings import AssignSettings
 from promo_spark.contracts.decisions import NO_ARM
+from promo_spark.contracts.learning import FEEDBACK, TOGETHER
 from promo_spark.contracts.silver import ASSIGNMENTS, CUSTOMERS, EXPOSURES, OVERRIDES
 from promo_spark.contracts.step import produces
 
 ANY = "*"
 
 
-@produces(OFFERS, offers=OFFERS, customers=CUSTOMERS, overrides=OVERRIDES, assignments=ASSIGNMENTS, exposures=EXPOSURES)
+@produces(
+    OFFERS,
+    offers=OFFERS,
+    customers=CUSTOMERS,
+    overrides=OVERRIDES,
+    assignments=ASSIGNMENTS,
+    exposures=EXPOSURES,
+    handed_over=FEEDBACK,
+)
 def keep_eligible(
     *,
     offers: DataFrame,
@@ -25,6 +35,7 @@ def keep_eligible(
     overrides: DataFrame,
     assignments: DataFrame,
     exposures: DataFrame,
+    handed_over: DataFrame,
     as_of_date: date,
     time_zone: str,
     settings: AssignSettings,
@@ -32,15 +43,17 @@ def keep_eligible(
     """Drop the offers that lists, consent, contact limits or a manager rule out.
 
     Whom a manager forces keeps the forced promotion whatever lists, segments and contact limits say, and no other; not
-    against a missing consent.
+    against a missing consent. A word that forces what is not planned binds nobody. What was handed over is not given
+    again as long as it may be planned (``planning_days``, or the cool-down if that is longer).
 
     Args:
         offers: plans.offers.
-        customers: silver.customers: who refused marketing gets nothing, and nor does, where consent is needed and
-            recorded for anybody, who has given none.
+        customers: silver.customers. Where consent is needed, who refused marketing gets nothing, and under opt_in,
+            where it is recorded for anybody, nor does who has not given it.
         overrides: silver.overrides that hold on the date.
         assignments: silver.assignments; what was given counts as contact where there are no exposures.
         exposures: silver.exposures.
+        handed_over: learning.feedback: what was given counts as contact, seen or not.
         as_of_date: The day of the decision; only contacts before it count.
         time_zone: The retailer's.
         settings: Eligibility, consent, exclusions, cool-down and contact cap.
@@ -50,9 +63,11 @@ def keep_eligible(
     """
     allowed = offers
     if settings.needs_consent:
-        refused = customers.where(~F.col("has_marketing_consent")).select("customer_id")
-        allowed = allowed.join(refused, "customer_id", "left_anti")
+        allowed = keep_consenting(rows=allowed, customers=customers, settings=settings)
+    planned = F.broadcast(offers.select("promotion_id").distinct())
     told = current_overrides(overrides, as_of_date)
+    unplanned = told.where(F.col("action") == "force").join(planned, "promotion_id", "left_anti")
+    told = told.join(unplanned, ["customer_id", "promotion_id", "action"], "left_anti")
     forced = told.where(F.col("action") == "force").select(
         "customer_id", "promotion_id", F.lit(True).alias("_is_forced")
     )
@@ -69,9 +84,17 @@ def keep_eligible(
     )
     is_free = F.col("_is_bound").isNull() | F.col("_is_named").isNotNull()
     is_excluded = F.col("_is_excluded").isNotNull() | F.col("_is_excluded_from_all").isNotNull()
-    within = _contacted_too_much(assignments, exposures, as_of_date, time_zone, settings)
-    rested = marked.join(within, "customer_id", "left")
-    may = is_free & ~is_excluded & F.col("_is_tired").isNull() & _is_on_list(settings)
+    own = _given(handed_over, as_of_date, time_zone)
+    within = _contacted_too_much(_contacts(assignments, exposures, own, as_of_date, time_zone), as_of_date, settings)
+    days = max(settings.planning_days, settings.cool_down_days)
+    repeated = own.where(F.col("day") >= F.lit(as_of_date - timedelta(days=days))).select(
+        "customer_id", "promotion_id", F.lit(True).alias("_is_repeated")
+    )
+    rested = marked.join(within, "customer_id", "left").join(
+        repeated.distinct(), ["customer_id", "promotion_id"], "left"
+    )
+    is_rested = F.col("_is_tired").isNull() & F.col("_is_repeated").isNull()
+    may = is_free & ~is_excluded & is_rested & _is_on_list(settings)
     return rested.where(F.col("_is_forced").isNotNull() | may)
 
 
@@ -97,22 +120,62 @@ def _is_on_list(settings: AssignSettings) -> Expression:
     return on_list & ~F.coalesce(F.col("segment_id").isin(list(settings.excluded_segments)), F.lit(False))
 
 
-def _contacted_too_much(
-    assignments: DataFrame, exposures: DataFrame, as_of_date: date, time_zone: str, settings: AssignSettings
+def keep_consenting(*, rows: DataFrame, customers: DataFrame, settings: AssignSettings) -> DataFrame:
+    """Drop whom marketing may not be sent.
+
+    Args:
+        rows: With customer_id.
+        customers: silver.customers.
+        settings: ``consent``: opt_in wants it given, wherever it is recorded for anybody; opt_out not refused.
+
+    Returns:
+        The rows that remain.
+    """
+    consent = F.col("has_marketing_consent")
+    if settings.consent == "opt_out":
+        return rows.join(customers.where(~consent).select("customer_id"), "customer_id", "left_anti")
+    is_recorded = customers.where(consent.isNotNull()).limit(1).select(F.lit(True).alias("_is_recorded"))
+    given = customers.where(consent).select("customer_id", F.lit(True).alias("_has_given")).distinct()
+    marked = rows.join(given, "customer_id", "left").join(F.broadcast(is_recorded), how="left")
+    kept = marked.where(F.col("_has_given").isNotNull() | F.col("_is_recorded").isNull())
+    return kept.drop("_has_given", "_is_recorded")
+
+
+def _given(decisions: DataFrame, as_of_date: date, time_zone: str) -> DataFrame:
+    """customer_id, promotion_id, day of what was given before the date; what was given together stands apart."""
+    day = F.from_utc_timestamp("decided_at", time_zone).cast("date")
+    given = decisions.where((F.col("arm") != NO_ARM) & ~F.col("is_holdout")).withColumn("day", day)
+    past = given.where(F.col("day") < F.lit(as_of_date))
+    apart = F.explode(F.split("arm", re.escape(TOGETHER))).alias("promotion_id")
+    return past.select("customer_id", apart, "day").distinct()
+
+
+def _contacts(
+    assignments: DataFrame, exposures: DataFrame, own: DataFrame, as_of_date: date, time_zone: str
 ) -> DataFrame:
-    """Customers in their cool-down, or whose contacts and the promotions planned would pass the cap."""
-    given = assignments.where((F.col("arm") != NO_ARM) & ~F.col("is_holdout"))
-    seen = exposures.select("customer_id", F.col("exposed_at").alias("at"))
-    decided = given.select("customer_id", F.col("decided_at").alias("at"))
+    """customer_id, day of every contact before the date.
+
+    What was assigned elsewhere stands in where no exposure was recorded by then. What was handed over from here counts
+    unless an exposure since shows that it was counted.
+    """
+    day = F.from_utc_timestamp("exposed_at", time_zone).cast("date")
+    seen = exposures.select("customer_id", "promotion_id", day.alias("day")).where(F.col("day") < F.lit(as_of_date))
     has_seen = seen.limit(1).select(F.lit(True).alias("_has_exposures"))
+    decided = _given(assignments, as_of_date, time_zone)
     stand_in = decided.join(F.broadcast(has_seen), how="left").where(F.col("_has_exposures").isNull())
-    contacts = seen.unionByName(stand_in.drop("_has_exposures")).select(
-        "customer_id", F.from_utc_timestamp("at", time_zone).cast("date").alias("day")
+    shown = seen.groupBy("customer_id", "promotion_id").agg(F.max("day").alias("_seen_day"))
+    unseen = own.join(shown, ["customer_id", "promotion_id"], "left").where(
+        F.col("_seen_day").isNull() | (F.col("_seen_day") < F.col("day"))
     )
-    past = contacts.where(F.col("day") < F.lit(as_of_date))
+    planned = stand_in.drop("_has_exposures").unionByName(unseen.drop("_seen_day")).distinct()
+    return seen.unionByName(planned).select("customer_id", "day")
+
+
+def _contacted_too_much(contacts: DataFrame, as_of_date: date, settings: AssignSettings) -> DataFrame:
+    """Customers in their cool-down, or whose contacts and the promotions planned would pass the cap."""
     last = F.lit(as_of_date - timedelta(days=settings.cool_down_days))
     first = F.lit(as_of_date - timedelta(days=settings.contact_cap_days))
-    counted = past.groupBy("customer_id").agg(
+    counted = contacts.groupBy("customer_id").agg(
         F.count_if(F.col("day") >= last).alias("_recent"), F.count_if(F.col("day") >= first).alias("_counted")
     )
     is_tired = F.col("_recent") > 0

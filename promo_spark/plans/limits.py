@@ -47,6 +47,43 @@ def all_limits(settings: AssignSettings) -> tuple[Limit, ...]:
     return (Limit(name=BUDGET, measure="cost", at_most=settings.budget_amount), *stocks, *settings.limits)
 
 
+def keep_known(
+    limits: Sequence[Limit], promotions: Sequence[str], segments: Sequence[int]
+) -> tuple[tuple[Limit, ...], list[str]]:
+    """Leave out of the limits what they name and there is not.
+
+    Args:
+        limits: Of ``all_limits``.
+        promotions: Those that may be given.
+        segments: Those with customers who may be given something.
+
+    Returns:
+        The limits that concern anybody, and in words what was left out.
+    """
+    kept, told = [], []
+    for limit in limits:
+        named = tuple(name for name in limit.promotions if name in promotions)
+        owned = tuple(number for number in limit.segments if number in segments)
+        missing = [f"promotion {name}, which nobody may be given" for name in limit.promotions if name not in named]
+        missing += [
+            f"segment {number}, of whom nobody may be given anything"
+            for number in limit.segments
+            if number not in owned
+        ]
+        is_idle = (limit.promotions and not named) or (limit.segments and not owned)
+        if missing:
+            told.append(f"{limit.name} names {' and '.join(missing)}{': it limits nothing' if is_idle else ''}")
+        if not is_idle:
+            kept.append(limit.model_copy(update={"promotions": named, "segments": owned}))
+    return tuple(kept), told
+
+
+def covered_by_floors(limits: Sequence[Limit], promotions: Sequence[str]) -> list[str]:
+    """Promotions of which limits ask that some be given, whatever they are worth."""
+    floors = [limit for limit in limits if limit.at_least and limit.measure != "return"]
+    return [name for name in promotions if any(not floor.promotions or name in floor.promotions for floor in floors)]
+
+
 def form_cells(*, offers: DataFrame, customers: DataFrame, limits: Sequence[Limit]) -> Cells:
     """Group the customers by what the limits look at; runs one Spark job.
 
@@ -121,10 +158,7 @@ def form_problem(
         reserved: What is used by forced and drawn promotions.
         settings: Caps per customer.
 
-    Raises:
-        SettingsError: A limit names a promotion that is not planned, or a segment that does not exist.
     """
-    _known(limits, promotions, cells)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(categories))}
     return AllocationProblem(
         promotion_count=len(promotions),
@@ -164,20 +198,3 @@ def _members(limit: Limit, cells: Cells) -> np.ndarray:
 
 def _named(limit: Limit, promotions: Sequence[str]) -> np.ndarray:
     return np.array([not limit.promotions or name in limit.promotions for name in promotions], dtype=np.float64)
-
-
-def _known(limits: Sequence[Limit], promotions: Sequence[str], cells: Cells) -> None:
-    faults = [
-        f"{limit.name}: promotion {name} is not planned"
-        for limit in limits
-        for name in limit.promotions
-        if name not in promotions
-    ]
-    faults += [
-        f"{limit.name}: segment {segment} has no customer who may be given anything"
-        for limit in limits
-        for segment in limit.segments
-        if segment not in cells.segments
-    ]
-    if faults:
-        raise SettingsError(f"assign.limits: {'; '.join(faults)}. Planned are {', '.join(promotions) or 'none'}.")

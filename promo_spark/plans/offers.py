@@ -35,14 +35,17 @@ def value_offers(
 ) -> DataFrame:
     """Turn what a promotion changes into what it is worth under the objective.
 
-    With the expected discount d, the vendor's share s of it, the contact cost c and the uplift u of margin (discounts
-    taken off already), sales or the probability of a visit:
+    With the expected discount d, the vendor's share s of it, the probability r of redemption, what one redemption costs
+    that is on no receipt g (a gift, points, cashback), the cost of telling a customer t, c = (1 - s) r g + t, and the
+    uplift u of margin (discounts taken off already), sales or the probability of a visit:
 
         cost                      = (1 - s) d + c
         value, incremental margin = u + s d - c
-        value, incremental sales  = u
+        value, incremental sales  = u - c
         value, retention          = visit_amount u - c for customers who shop, - c for those who lapsed
         value, acquisition        = the same the other way round
+
+    Where r is not known, everybody is expected to redeem.
 
     Args:
         scores: response.scores of the date.
@@ -65,14 +68,17 @@ def value_offers(
         .join(segment_customers.select("customer_id", "segment_id"), "customer_id", "left")
         .join(customer_features.select("customer_id", "recency_days"), "customer_id", "left")
     )
-    contact = _by_name(F.col("channel"), settings.contact_cost_amounts, settings.contact_cost_amount)
     vendor = _by_name(F.col("promotion_id"), settings.vendor_share_rates, 0.0)
+    given_away = _by_name(F.col("promotion_id"), settings.unit_cost_amounts, 0.0)
+    told = _by_name(F.col("channel"), settings.contact_cost_amounts, settings.contact_cost_amount)
+    contact = told + (1.0 - vendor) * F.coalesce("redemption_prob", F.lit(1.0)) * given_away
     discount = F.coalesce("discount_cost_amount", F.lit(0.0))
     value, low, high = _values(settings, contact, vendor * discount)
     return known.withColumns(
         {
             "as_of_date": F.lit(as_of_date),
             "category": F.coalesce("category", "promotion_id"),
+            "is_counted": _is_counted(settings),
             "value_amount": low if settings.risk == "lower" else value,
             "value_low_amount": low,
             "value_high_amount": high,
@@ -91,11 +97,15 @@ def _values(
         value, low, high = (F.col(name) + funded - contact for name in names)
         return value, low, high
     if settings.objective == "incremental_sales":
-        return F.col("sales_uplift_amount"), unknown, unknown
-    has_lapsed = F.coalesce(F.col("recency_days") > settings.lapsed_days, F.lit(True))
-    counts = has_lapsed if settings.objective == "acquisition" else ~has_lapsed
-    gained = F.when(counts, settings.visit_amount * F.col("visit_uplift_prob")).otherwise(F.lit(0.0))
+        return F.col("sales_uplift_amount") - contact, unknown, unknown
+    gained = F.when(_is_counted(settings), settings.visit_amount).otherwise(0.0) * F.col("visit_uplift_prob")
     return gained - contact, unknown, unknown
+
+
+def _is_counted(settings: AssignSettings) -> Expression:
+    has_lapsed = F.coalesce(F.col("recency_days") > settings.lapsed_days, F.lit(True))
+    by_objective = {"acquisition": has_lapsed, "retention": ~has_lapsed}
+    return by_objective.get(settings.objective, F.lit(True))
 
 
 def _by_name(name: Expression, known: dict[str, float], otherwise: float) -> Expression:

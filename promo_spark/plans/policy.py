@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,7 +36,8 @@ def follow_policy(*, offers: DataFrame, verdict: Verdict, constant: Constant | N
         offers: plans.offers.
         verdict: personalised leaves each customer's own values; constant gives every offer of one arm the value that
             the arm had for customers as they come, and its promotion's mean cost, so that chance decides among
-            them where the budget does not stretch, and takes the others' values away; none takes all away.
+            them where the budget does not stretch, and takes the others' values away, those of customers whom the
+            objective does not count included; none takes all away.
         constant: The arm of a constant policy.
 
     Returns:
@@ -47,10 +49,31 @@ def follow_policy(*, offers: DataFrame, verdict: Verdict, constant: Constant | N
     unknown = F.lit(None).cast("double")
     if verdict == "none" or constant is None:
         return offers.withColumns(dict.fromkeys(names, unknown))
-    is_own = F.col("arm") == constant.arm
+    is_own = (F.col("arm") == constant.arm) & F.col("is_counted")
     values = (constant.value_amount, constant.low_amount, constant.high_amount)
     told = {name: F.when(is_own, F.lit(value)) for name, value in zip(names, values, strict=True)}
     means = offers.groupBy("promotion_id").agg(F.avg("cost_amount").alias("_mean_cost"))
     cost = F.when(is_own, F.col("_mean_cost")).otherwise(F.col("cost_amount"))
     priced = offers.join(F.broadcast(means), "promotion_id", "left")
     return priced.withColumns({**told, "cost_amount": cost}).drop("_mean_cost")
+
+
+def assume_floors(*, offers: DataFrame, promotions: Sequence[str]) -> DataFrame:
+    """Give what floors ask for a value where it has none: it is assumed to earn nothing, and so to lose its cost.
+
+    Args:
+        offers: plans.offers under the policy followed.
+        promotions: Promotions of which some are to be given whatever they are worth.
+
+    Returns:
+        plans.offers; what was assumed is marked in ``learnt_from``.
+    """
+    if not promotions:
+        return offers
+    is_assumed = F.col("promotion_id").isin(*promotions) & F.col("value_amount").isNull()
+    return offers.withColumns(
+        {
+            "learnt_from": F.when(is_assumed, F.lit("assumed")).otherwise(F.col("learnt_from")),
+            "value_amount": F.when(is_assumed, -F.col("cost_amount")).otherwise(F.col("value_amount")),
+        }
+    )

@@ -20,12 +20,19 @@ _BITS = 53
 
 @produces(ROLES, offers=OFFERS, overrides=OVERRIDES)
 def draw_roles(
-    *, offers: DataFrame, overrides: DataFrame, as_of_date: date, settings: AssignSettings, seed: int
+    *,
+    offers: DataFrame,
+    overrides: DataFrame,
+    as_of_date: date,
+    settings: AssignSettings,
+    seed: int,
+    without_room: tuple[str, ...] = (),
 ) -> DataFrame:
     """Draw each customer's role before anything is optimised, so that propensities are known.
 
     A draw is a hash of the seed, the decision and the customer: the same whatever the partitioning. Whom a manager
-    forces takes no part in it. Who explores gets one of the promotions that may be given, each as likely.
+    forces takes no part in it. Who explores gets one of the promotions that may be given and have room, each as
+    likely; where there is none, the decision decides.
 
     Args:
         offers: plans.offers, those that may be given.
@@ -33,6 +40,7 @@ def draw_roles(
         as_of_date: The day of the decision.
         settings: Rates of holdout and exploration.
         seed: Of the draws.
+        without_room: Promotions that nobody is given by chance, such as those out of stock.
 
     Returns:
         plans.roles, one row per customer with an offer.
@@ -42,20 +50,22 @@ def draw_roles(
     forced = current_overrides(overrides, as_of_date).where(F.col("action") == "force")
     chosen = forced.join(offers.select("customer_id", "promotion_id"), ["customer_id", "promotion_id"], "left_semi")
     of_manager = chosen.groupBy("customer_id").agg(F.array_sort(F.collect_set("promotion_id")).alias("_forced"))
-    may = offers.groupBy("customer_id").agg(F.array_sort(F.collect_set("promotion_id")).alias("_promotions"))
-    place = F.floor(uniform(seed, "explore", as_of_date) * F.size("_promotions")).cast("int")
+    has_room = ~F.col("promotion_id").isin(*without_room) if without_room else F.lit(True)
+    with_room = F.collect_set(F.when(has_room, F.col("promotion_id")))
+    may = offers.groupBy("customer_id").agg(F.array_sort(with_room).alias("explorable"))
+    place = F.floor(uniform(seed, "explore", as_of_date) * F.size("explorable")).cast("int")
     role = F.when(F.col("_forced").isNotNull(), FORCED).when(draw < kept, HOLDOUT)
     return (
         may.join(of_manager, "customer_id", "left")
-        .withColumn("role", role.when(draw < explored, EXPLORATION).otherwise(DECIDED))
+        .withColumn("role", role.when((draw < explored) & (F.size("explorable") > 0), EXPLORATION).otherwise(DECIDED))
         .select(
             "customer_id",
             F.lit(as_of_date).alias("as_of_date"),
             "role",
             F.when(F.col("role") == FORCED, F.col("_forced"))
-            .when(F.col("role") == EXPLORATION, F.array(F.get("_promotions", place)))
+            .when(F.col("role") == EXPLORATION, F.array(F.get("explorable", place)))
             .alias("given"),
-            F.size("_promotions").alias("promotion_count"),
+            "explorable",
         )
     )
 

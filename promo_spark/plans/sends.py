@@ -12,6 +12,7 @@ from promo_spark.contracts.decision_settings import AssignSettings
 from promo_spark.contracts.decisions import NO_ARM
 from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.step import produces
+from promo_spark.plans.responses import joined_promotions
 from promo_spark.plans.roles import uniform
 
 _CODE_DIGITS = 20
@@ -61,7 +62,7 @@ def hand_to_learning(*, assignment: DataFrame, as_of_date: date, time_zone: str)
     """Shape the assignment as the decisions that response models learn from.
 
     Args:
-        assignment: plans.assignment of the date; where a customer got several, the first counts.
+        assignment: plans.assignment of the date; what a customer got together is one arm of its own.
         as_of_date: The day of the decision.
         time_zone: The retailer's.
 
@@ -69,5 +70,8 @@ def hand_to_learning(*, assignment: DataFrame, as_of_date: date, time_zone: str)
         learning.feedback.
     """
     midnight = F.to_utc_timestamp(F.lit(as_of_date).cast("timestamp"), time_zone)
-    first = assignment.where(F.col("slot") == 1)
-    return first.select("decision_id", "customer_id", "arm", "propensity", "is_holdout", midnight.alias("decided_at"))
+    together = joined_promotions(F.collect_set("arm")).alias("arm")
+    whole = assignment.groupBy("decision_id", "customer_id").agg(
+        together, F.min("propensity").alias("propensity"), F.bool_or("is_holdout").alias("is_holdout")
+    )
+    return whole.withColumn("decided_at", midnight)

@@ -7,7 +7,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from promo_spark.contracts.decision_settings import IdeaSettings
+from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings
 from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES, PRODUCT_FEATURES
 from promo_spark.contracts.ideas import TRIGGERS
 from promo_spark.contracts.recommend import SERVED_PRODUCTS
@@ -17,6 +17,7 @@ from promo_spark.contracts.silver import CUSTOMERS, EVENTS, ORDER_LINES
 from promo_spark.contracts.step import produces
 from promo_spark.contracts.table import AS_OF_DATE
 from promo_spark.plans.browsing import unbought_looks
+from promo_spark.plans.eligibility import keep_consenting
 from promo_spark.plans.replenishment import late_categories
 
 _ALL = "all"
@@ -49,6 +50,7 @@ def find_triggers(
     time_zone: str,
     settings: IdeaSettings,
     recommend: RecommendSettings,
+    assign: AssignSettings,
 ) -> DataFrame:
     """Find who asks for a nudge, about what, and when to give it.
 
@@ -60,7 +62,7 @@ def find_triggers(
     - replenish: a category bought in four baskets or more and late by its own gaps, of a customer who is not.
 
     Args:
-        customers: silver.customers; who refused marketing is left out. May be empty.
+        customers: silver.customers, for consent. May be empty.
         customer_features: features.customers.
         behaviour: segments.behaviour; empty: nobody is at risk.
         affinity: features.affinity.
@@ -72,6 +74,7 @@ def find_triggers(
         time_zone: The retailer's, in which the date begins.
         settings: Thresholds.
         recommend: Departments and categories that are excluded.
+        assign: Whether consent must be given, or only not refused.
 
     Returns:
         plans.triggers. The product is the first of the customer's own list; for browsed it is what was looked at, for
@@ -100,9 +103,9 @@ def find_triggers(
         .unionByName(_browsed(looks, settings))
         .unionByName(_strongest(late, settings))
     )
-    refused = customers.where(~F.col("has_marketing_consent")).select("customer_id")
     slots = customer_features.select("customer_id", F.col("favourite_time_slot").alias("time_slot"))
-    heard = found.join(refused, "customer_id", "left_anti").join(slots, "customer_id", "left")
+    told = keep_consenting(rows=found, customers=customers, settings=assign)
+    heard = told.join(slots, "customer_id", "left")
     return heard.withColumn(AS_OF_DATE, F.lit(as_of_date))
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Collection, Iterable
+
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from promo_spark.runtime.files import replace_by_only_part
+from promo_spark.runtime.files import list_names, remove_file, replace_by_only_part
 from promo_spark.runtime.places import joined
 
+_NO_FILE_NAME = re.compile(r"[^a-z0-9]+")
+_ENDINGS = (".csv", ".parquet")
+_HASH_DIGITS = 8
 _FORMULA_STARTS = "^[=+\\-@\\t\\r]"
 
 
@@ -42,3 +49,36 @@ def write_list(spark: SparkSession, place: str, name: str, rows: DataFrame, orde
         replace_by_only_part(spark, folder, final)
         written.append(final)
     return written[0], written[1]
+
+
+def list_names_of(labels: Iterable[str]) -> dict[str, str]:
+    """A file name for each label, all of them different: its letters and digits, with a hash where they do not tell.
+
+    >>> list_names_of(["Mail", "e-mail", "E mail"])
+    {'E mail': 'e_mail_f7a295a6', 'Mail': 'mail', 'e-mail': 'e_mail_39e0749d'}
+    """
+    plain = {label: _NO_FILE_NAME.sub("_", label.lower()).strip("_") for label in sorted(set(labels))}
+    taken = list(plain.values())
+    return {label: name if name and taken.count(name) == 1 else _hashed(label, name) for label, name in plain.items()}
+
+
+def remove_other_lists(spark: SparkSession, place: str, names: Collection[str]) -> list[str]:
+    """Remove the lists of earlier runs from a folder.
+
+    Args:
+        spark: Session.
+        place: Folder.
+        names: Lists that stay, without an ending.
+
+    Returns:
+        Names of the files that were removed.
+    """
+    kept = {f"{name}{ending}" for name in names for ending in _ENDINGS}
+    others = sorted(name for name in list_names(spark, place) if name.endswith(_ENDINGS) and name not in kept)
+    for name in others:
+        remove_file(spark, joined(place, name))
+    return others
+
+
+def _hashed(label: str, name: str) -> str:
+    return f"{name or 'channel'}_{hashlib.sha256(label.encode()).hexdigest()[:_HASH_DIGITS]}"

@@ -50,6 +50,12 @@ def list_names(spark: SparkSession, place: str) -> list[str]:
     return [status.getPath().getName() for status in system.listStatus(path_on_it)]
 
 
+def remove_file(spark: SparkSession, place: str) -> None:
+    """Remove a file; one that is not there is no fault."""
+    system, path_on_it = _hadoop(spark, place)
+    system.delete(path_on_it, False)
+
+
 def _hadoop(spark: SparkSession, place: str) -> tuple[Any, Any]:
     """The Hadoop file system of a place and the path on it; pyspark has no public way to them."""
     context: Any = spark.sparkContext

@@ -16,7 +16,7 @@ from promo_spark.contracts.silver import CUSTOMERS, OVERRIDES
 from promo_spark.errors import SettingsError
 from promo_spark.plans.assignment import assemble_assignment, sum_up_segments
 from promo_spark.plans.decision_log import log_decisions
-from promo_spark.plans.limits import Reserved, all_limits, form_cells, form_problem
+from promo_spark.plans.limits import Reserved, all_limits, form_cells, form_problem, keep_known
 from promo_spark.plans.net_values import NET_VALUE, net_values
 from promo_spark.plans.responses import respond_to_prices
 from promo_spark.plans.roles import draw_roles
@@ -62,7 +62,12 @@ def test_what_is_drawn_and_decided_comes_as_often_as_its_propensity_says(
         offers=offers,
         roles=roles,
         choices=favoured.join(decided, "customer_id", "left_semi"),
-        responses=favoured,
+        responses=favoured.select(
+            "customer_id",
+            F.col("promotion_id").alias("given"),
+            F.lit(1.0).alias("share"),
+            F.lit(True).alias("is_limited"),
+        ),
         customer_features=make_rows(CUSTOMER_FEATURES, [{"customer_id": "c00001", "favourite_time_slot": "evening"}]),
         as_of_date=DAY,
         settings=settings,
@@ -137,18 +142,13 @@ def test_limits_that_name_nothing_known_are_told(spark: SparkSession, make_rows:
     shoe = Limit(name="shoe", measure="count", at_most=1, group="shoe_size", group_values=("9",))
     with pytest.raises(SettingsError, match="shoe_size"):
         form_cells(offers=offers, customers=customers, limits=(shoe,))
-    settings = AssignSettings(limits=(Limit(name="odd", measure="cost", at_most=1, promotions=("x",), segments=(7,)),))
-    cells = form_cells(offers=offers, customers=customers, limits=all_limits(settings))
-    nothing = np.zeros((cells.count, 2))
-    with pytest.raises(SettingsError, match="promotion x is not planned; odd: segment 7"):
-        form_problem(
-            limits=all_limits(settings),
-            cells=cells,
-            promotions=("p", "q"),
-            categories=("one", "one"),
-            reserved=Reserved(nothing, nothing, nothing),
-            settings=settings,
-        )
+    odd = Limit(name="odd", measure="cost", at_most=1, promotions=("x", "p"), segments=(7,))
+    kept, told = keep_known((odd,), ("p", "q"), (1, -1))
+    assert kept == ()
+    assert told == [
+        "odd names promotion x, which nobody may be given and segment 7, of whom nobody may be given anything: "
+        "it limits nothing"
+    ]
 
 
 def test_the_log_tells_what_came_second_and_what_would_have_changed_it(
@@ -182,6 +182,35 @@ def test_the_log_tells_what_came_second_and_what_would_have_changed_it(
     assert held["runner_up"] == "p"
 
 
+@pytest.mark.parametrize(
+    ("policy", "objective", "told"),
+    [
+        ("constant", "incremental_margin", "every customer is valued alike"),
+        ("personalised", "incremental_sales", "valued by incremental_sales"),
+        ("none", "incremental_margin", "verdict"),
+    ],
+)
+def test_contributions_are_told_only_where_they_decided(
+    spark: SparkSession, make_rows: MakeRows, policy: str, objective: str, told: str
+) -> None:
+    row = {"as_of_date": DAY, "slot": 1, "customer_id": "c00000", "arm": "p", "reason": "worth_it"}
+    log = log_decisions(
+        assignment=make_rows(ASSIGNMENT, [{**row, "value_amount": 3.0, "cost_amount": 1.0}]),
+        priced=_offers(spark, 1).withColumn(NET_VALUE, F.col("value_amount")),
+        candidates=make_rows(CANDIDATES, []),
+        covariate_names=("visits", "recency"),
+        policy=policy,
+        verdict="verdict",
+        as_of_date=DAY,
+        currency="EUR",
+        objective=objective,
+    )
+    (found,) = log.collect()
+    assert found["contributions"] is None
+    assert not any("beside the mean customer" in said for said in found["reasons"])
+    assert found["reasons"][2].startswith(told)
+
+
 def test_codes_and_variants_repeat_and_feedback_is_what_learning_reads(make_rows: MakeRows) -> None:
     base = {"as_of_date": DAY, "decision_id": "d", "propensity": 0.5, "is_holdout": False, "is_exploration": False}
     rows = [
@@ -200,5 +229,9 @@ def test_codes_and_variants_repeat_and_feedback_is_what_learning_reads(make_rows
     assert {row["channel"] for row in sends} == {"mail", "unknown"}
     feedback = hand_to_learning(assignment=assignment, as_of_date=DAY, time_zone="America/New_York")
     assert feedback.count() == 2001
+    arms = {
+        row["customer_id"]: row["arm"] for row in feedback.where("customer_id IN ('c0001', 'c0002', 'z')").collect()
+    }
+    assert arms == {"c0001": "p + q", "c0002": "p", "z": "none"}
     decided = feedback.select(F.max("decided_at")).collect()[0][0]
     assert decided.astimezone(UTC) == datetime(2017, 6, 5, 4, tzinfo=UTC)

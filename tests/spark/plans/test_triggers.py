@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, Row
 
-from promo_spark.contracts.decision_settings import IdeaSettings
+from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings
 from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES, PRODUCT_FEATURES
 from promo_spark.contracts.recommend import SERVED_PRODUCTS
 from promo_spark.contracts.segments import SEGMENT_BEHAVIOUR
@@ -66,7 +66,7 @@ def looked(name: str, product: str, at: datetime, event_type: str = "view") -> d
 
 @pytest.fixture
 def triggers(make_rows: MakeRows) -> Callable[..., Found]:
-    def find(**tables: list[dict[str, Any]]) -> Found:
+    def find(consent: str = "opt_in", **tables: list[dict[str, Any]]) -> Found:
         products = [
             {"product_id": p, "as_of_date": DAY, "department": "food", "category": c} for p, c in CATEGORIES.items()
         ]
@@ -88,6 +88,7 @@ def triggers(make_rows: MakeRows) -> Callable[..., Found]:
             time_zone=ZONE,
             settings=IdeaSettings(),
             recommend=RecommendSettings(excluded_categories=("fuel",)),
+            assign=AssignSettings.model_validate({"consent": consent}),
         )
         return {(row.customer_id, row.trigger, row.subject): row for row in found.collect()}
 
@@ -185,13 +186,17 @@ def test_a_category_is_replenished_when_late_and_the_customer_is_not(triggers: C
     assert (regular.product_id, plain.product_id) == ("bread", "roll")
 
 
-def test_who_refused_is_left_out_and_who_did_not_say_stays(triggers: Callable[..., Found]) -> None:
+@pytest.mark.parametrize(("consent", "heard"), [("opt_in", {"yes"}), ("opt_out", {"yes", "silent", "stranger"})])
+def test_who_did_not_say_is_told_only_where_consent_need_not_be_given(
+    triggers: Callable[..., Found], consent: str, heard: set[str]
+) -> None:
     names = {"yes": True, "no": False, "silent": None}
     found = triggers(
+        consent,
         features=[shopper(name, 30, 10.0) for name in [*names, "stranger"]],
         customers=[{"customer_id": name, "has_marketing_consent": said} for name, said in names.items()],
     )
-    assert {key[0] for key in found} == {"yes", "silent", "stranger"}
+    assert {key[0] for key in found} == heard
 
 
 def test_a_customer_is_told_of_the_few_strongest_subjects(triggers: Callable[..., Found]) -> None:

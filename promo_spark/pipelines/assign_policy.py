@@ -142,10 +142,6 @@ def _compare(
     settings, uplift = stage.settings.assign, stage.settings.uplift
     customers = offers.where("is_counted").select("customer_id").distinct().count()
     return compare_policies(
-        rows=usable,
-        objective=OUTCOMES[settings.objective],
-        cost="discount_amount",
-        contact_costs=contact,
         rows=_with_money(past, arms, settings),
         objective="earned_amount",
         cost="paid_amount",

@@ -9,9 +9,11 @@ from typing import Any
 import pandas as pd
 
 ALL = "all"
-_SHRUNK, _SEQUENTIAL = "shrunk", "sequential"
-_EVERYBODY = "exposure_rate"
+_SHRUNK = "shrunk"
 _TOLD_FIRST = ("doubly_robust",)
+UNTOLD = "cannot_be_told"
+PLANNED = ("planned_rate",)
+"""What the plan itself does to groups."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,26 @@ def _effects_in_words(effects: pd.DataFrame) -> str:
 
 
 def campaign_rows(measured: Measured) -> list[dict[Hashable, Any]]:
-    """The effects to quote of each campaign, by start."""
-    rows = measured.campaign_effects
-    rows = rows[rows["is_headline"].astype(bool)]
+    """The effects to quote, of the campaigns that can be told in any metric, by start."""
+    rows = _quoted_campaigns(measured)
+    told = rows.loc[rows["verdict"] != UNTOLD, "promotion_id"].unique()
+    rows = rows[rows["promotion_id"].isin(told)]
     return plain(rows.sort_values(["start_date", "promotion_id", "metric"]))
+
+
+def untold_campaigns(measured: Measured) -> dict[str, list[str]]:
+    """Campaigns that cannot be told in any metric, by the reason of the first."""
+    rows = _quoted_campaigns(measured).sort_values(["start_date", "promotion_id", "metric"])
+    told = rows.loc[rows["verdict"] != UNTOLD, "promotion_id"].unique()
+    reasons: dict[str, list[str]] = {}
+    for row in plain(rows[~rows["promotion_id"].isin(told)].drop_duplicates("promotion_id")):
+        reasons.setdefault(row["told"], []).append(row["promotion_id"])
+    return reasons
+
+
+def _quoted_campaigns(measured: Measured) -> pd.DataFrame:
+    rows = measured.campaign_effects
+    return rows[rows["is_headline"].astype(bool)]
 
 
 def failed_checks(measured: Measured) -> dict[str, list[dict[Hashable, Any]]]:
@@ -121,23 +139,18 @@ def failed_checks(measured: Measured) -> dict[str, list[dict[Hashable, Any]]]:
     return failed
 
 
-def campaigns_in_words(measured: Measured) -> str:
-    """How many campaigns moved the first metric, how many did not, and how many cannot be told."""
-    rows = measured.campaign_effects
-    rows = rows[rows["is_headline"].astype(bool)]
-    if rows.empty:
-        return ""
+def campaigns_in_words(measured: Measured) -> list[str]:
+    """Of each metric, how many campaigns moved it, how many did not, and of how many it cannot be told."""
     told = []
-    for metric, own in rows.groupby("metric", sort=True):
+    for metric, own in _quoted_campaigns(measured).groupby("metric", sort=True):
         counts = own["verdict"].value_counts()
-        shown, hidden, unknown = (
-            int(counts.get(name, 0)) for name in ("effect_shown", "no_effect_shown", "cannot_be_told")
-        )
+        shown, hidden, unknown = (int(counts.get(name, 0)) for name in ("effect_shown", "no_effect_shown", UNTOLD))
+        name = str(metric).replace("_", " ")
         told.append(
-            f"{str(metric).replace('_', ' ')}: {shown} of {len(own)} campaigns show an effect, {hidden} show none, of "
+            f"{name[:1].upper()}{name[1:]}: {shown} of {len(own)} campaigns show an effect, {hidden} show none, and of "
             f"{unknown} it cannot be told."
         )
-    return " ".join(told)
+    return told
 
 
 def policy_rows(measured: Measured) -> list[dict[Hashable, Any]]:
@@ -148,7 +161,18 @@ def policy_rows(measured: Measured) -> list[dict[Hashable, Any]]:
 
 def business_rows(measured: Measured) -> list[dict[Hashable, Any]]:
     """Figures of the whole business, once each: the comparison that has a value is told first."""
-    rows = measured.kpis[measured.kpis["scope"] == ALL]
+    return _figures_of_all(measured, of_promotions=False)
+
+
+def pooled_rows(measured: Measured) -> list[dict[Hashable, Any]]:
+    """Figures of all promotions together, once each."""
+    return _figures_of_all(measured, of_promotions=True)
+
+
+def _figures_of_all(measured: Measured, *, of_promotions: bool) -> list[dict[Hashable, Any]]:
+    kpis = measured.kpis
+    pooled = set(kpis.loc[kpis["scope"] == "promotion", "kpi"])
+    rows = kpis[(kpis["scope"] == ALL) & (kpis["kpi"].isin(pooled) == of_promotions)]
     rows = rows.assign(_unknown=rows["value"].isna(), _bare=rows["comparison_value"].isna())
     rows = rows.sort_values(["_unknown", "kpi", "_bare", "comparison"]).drop_duplicates("kpi")
     return plain(rows.drop(columns=["_unknown", "_bare"]))
@@ -158,6 +182,13 @@ def promotion_rows(measured: Measured) -> list[dict[Hashable, Any]]:
     """Figures of promotions that have a comparison."""
     rows = measured.kpis[(measured.kpis["scope"] == "promotion") & measured.kpis["change"].notna()]
     return plain(rows.sort_values(["scope_id", "kpi", "comparison"]))
+
+
+def fairness_rows(measured: Measured) -> dict[str, list[dict[Hashable, Any]]]:
+    """Rows by what is compared, what the plan does first."""
+    rows = measured.fairness.assign(_place=~measured.fairness["measure"].isin(PLANNED))
+    rows = rows.sort_values(["_place", "measure", "attribute", "group_value"]).drop(columns="_place")
+    return {str(meaning): plain(own) for meaning, own in rows.groupby("meaning", sort=False)}
 
 
 def fairness_in_words(measured: Measured) -> str:

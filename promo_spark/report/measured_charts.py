@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from promo_spark.report.charts import ACCENT, MUTED, SECOND, STYLE, new_axes
+from promo_spark.report.measured import PLANNED, UNTOLD
 
 _MOST_ROWS = 60
 _NORMAL = 1.96
@@ -41,7 +42,7 @@ def campaign_chart(effects: pd.DataFrame) -> Figure:
     metric = str(effects["metric"].mode().iloc[0])
     rows = effects[(effects["metric"] == metric) & effects["effect"].notna()]
     rows = rows.sort_values(["start_date", "promotion_id"]).head(_MOST_ROWS)
-    colours = np.where(rows["verdict"] == "cannot_be_told", MUTED, ACCENT).tolist()
+    colours = np.where(rows["verdict"] == UNTOLD, MUTED, ACCENT).tolist()
     labels = [f"{row.promotion_id} ({row.start_date})" for row in rows.itertuples()]
     words = f"{metric.replace('_', ' ')} per targeted customer and week"
     return _forest(labels, rows["effect"], rows["low"], rows["high"], colours=colours, words=words)
@@ -63,13 +64,12 @@ def off_policy_chart(policies: pd.DataFrame, currency: str) -> Figure:
 
 
 def fairness_chart(fairness: pd.DataFrame) -> Figure:
-    """Difference of each group in the first measure, in percentage points.
+    """Difference of each group in the share that the plan gives a promotion, in percentage points.
 
     Args:
         fairness: measurement.fairness.
     """
-    measure = str(fairness["measure"].iloc[0])
-    rows = fairness[(fairness["measure"] == measure) & fairness["difference"].notna()]
+    rows = fairness[fairness["measure"].isin(PLANNED) & fairness["difference"].notna()]
     rows = rows.sort_values(["attribute", "group_value"]).head(_MOST_ROWS)
     differs = rows["passed"].eq(other=False)
     labels = [f"{row.attribute}: {row.group_value}".replace("_", " ") for row in rows.itertuples()]
@@ -79,7 +79,7 @@ def fairness_chart(fairness: pd.DataFrame) -> Figure:
         100 * rows["low"],
         100 * rows["high"],
         colours=np.where(differs, SECOND, ACCENT).tolist(),
-        words=f"{measure.replace('_', ' ')} less that of all others, percentage points",
+        words="share given a promotion, less that of all others, percentage points",
     )
 
 

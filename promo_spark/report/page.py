@@ -26,6 +26,7 @@ from promo_spark.report.facts import (
     share,
 )
 from promo_spark.report.measured import (
+    PLANNED,
     Measured,
     business_rows,
     campaign_rows,
@@ -33,9 +34,12 @@ from promo_spark.report.measured import (
     experiment_facts,
     failed_checks,
     fairness_in_words,
+    fairness_rows,
     plain,
     policy_rows,
+    pooled_rows,
     promotion_rows,
+    untold_campaigns,
 )
 from promo_spark.report.measured_charts import (
     campaign_chart,
@@ -94,7 +98,7 @@ def render_pages(
         "index.html": _plan(evidence, heading.currency, budget, interval_level),
         "experiments.html": _experiments(measured),
         "campaigns.html": _campaigns(measured, heading.currency),
-        "kpis.html": {"business": business_rows(measured), "promotions": promotion_rows(measured)},
+        "kpis.html": _kpis(measured),
         "fairness.html": _fairness(measured),
     }
     return {name: _render(name, heading, told) for name, told in facts.items()}
@@ -163,6 +167,7 @@ def _campaigns(measured: Measured, currency: str) -> dict[str, Any]:
     return {
         "summary": campaigns_in_words(measured),
         "campaigns": campaign_rows(measured),
+        "untold": untold_campaigns(measured),
         "failed": failed_checks(measured),
         "policies": policy_rows(measured),
         "figures": {
@@ -172,14 +177,22 @@ def _campaigns(measured: Measured, currency: str) -> dict[str, Any]:
     }
 
 
+def _kpis(measured: Measured) -> dict[str, Any]:
+    return {
+        "business": business_rows(measured),
+        "pooled": pooled_rows(measured),
+        "promotions": promotion_rows(measured),
+    }
+
+
 def _fairness(measured: Measured) -> dict[str, Any]:
-    rows = measured.fairness.sort_values(["attribute", "measure", "group_value"])
+    shown = measured.fairness[measured.fairness["measure"].isin(PLANNED)]
     return {
         "summary": fairness_in_words(measured),
-        "groups": plain(rows),
+        "measures": fairness_rows(measured),
         "pressure": plain(measured.contact_pressure.sort_values(["period", "contact_count"])),
         "figures": {
-            "fairness": _drawn(measured.fairness, fairness_chart),
+            "fairness": _drawn(shown[shown["difference"].notna()], fairness_chart),
             "pressure": _drawn(measured.contact_pressure, pressure_chart),
         },
     }

@@ -11,6 +11,8 @@ from promo_spark.report.measured import (
     experiment_facts,
     failed_checks,
     fairness_in_words,
+    pooled_rows,
+    untold_campaigns,
 )
 from promo_spark.report.page import Heading
 from tests.unit.measured_pages import measured, measured_of_nothing
@@ -70,7 +72,7 @@ POLICY = {
 GROUP = {
     "attribute": "age_band",
     "group_value": "65+",
-    "measure": "exposure_rate",
+    "measure": "planned_rate",
     "meaning": "share given a promotion",
     "value": 0.1,
     "reference_value": 0.3,
@@ -89,6 +91,7 @@ def pages(facts: dict[str, list[dict[str, object]]]) -> dict[str, str]:
     return {
         "experiments.html": page._render("experiments.html", HEADING, page._experiments(told)),
         "campaigns.html": page._render("campaigns.html", HEADING, page._campaigns(told, "EUR")),
+        "kpis.html": page._render("kpis.html", HEADING, page._kpis(told)),
         "fairness.html": page._render("fairness.html", HEADING, page._fairness(told)),
     }
 
@@ -113,17 +116,21 @@ def test_a_failed_check_stops_the_headline_and_data_cannot_become_markup() -> No
 def test_campaigns_and_policies_are_drawn_and_told() -> None:
     check = {"promotion_id": "c18", "check": "pre_trend", "covariate": "all", "is_required": True, "passed": False}
     facts = {
-        "campaign_effects": [CAMPAIGN, {**CAMPAIGN, "promotion_id": "c19", "verdict": "effect_shown"}],
+        "campaign_effects": [
+            CAMPAIGN,
+            {**CAMPAIGN, "promotion_id": "c19", "verdict": "effect_shown", "told": "It sold more."},
+        ],
         "campaign_checks": [{**check, "told": "They parted before."}, {**check, "check": "over", "passed": True}],
         "off_policy": [POLICY],
     }
-    assert campaigns_in_words(measured(**facts)) == (
-        "sales amount: 1 of 2 campaigns show an effect, 0 show none, of 1 it cannot be told."
-    )
+    assert campaigns_in_words(measured(**facts)) == [
+        "Sales amount: 1 of 2 campaigns show an effect, 0 show none, and of 1 it cannot be told."
+    ]
+    assert untold_campaigns(measured(**facts)) == {"It cannot be told.": ["c18"]}
     assert [row["check"] for row in failed_checks(measured(**facts))["c18"]] == ["pre_trend"]
     html = pages(facts)["campaigns.html"]
     assert html.count("<svg") == 2
-    assert "They parted before." in html
+    assert "c18: It cannot be told." in html
 
 
 def test_groups_of_too_few_are_not_shown() -> None:
@@ -145,9 +152,12 @@ def test_a_figure_of_the_business_is_told_once_with_what_it_can_be_compared_with
         {"kpi": "sales", "scope": "all", "comparison": "expected", "value": 5.0},
         {"kpi": "sales", "scope": "all", "comparison": "before", "value": 5.0, "comparison_value": 4.0},
         {"kpi": "click_rate", "scope": "all", "comparison": "before", "told": "no exposures"},
+        {"kpi": "roi", "scope": "all", "comparison": "before", "value": 0.4},
+        {"kpi": "roi", "scope": "promotion", "scope_id": "c18", "comparison": "before", "value": 0.4},
     ]
     told = business_rows(measured(kpis=rows))
     assert [(row["kpi"], row["comparison"]) for row in told] == [("sales", "before"), ("click_rate", "before")]
+    assert [row["kpi"] for row in pooled_rows(measured(kpis=rows))] == ["roi"]
 
 
 @pytest.mark.parametrize("name", ["experiments.html", "campaigns.html", "fairness.html"])

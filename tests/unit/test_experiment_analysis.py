@@ -42,6 +42,7 @@ def trial(customers: int = 6000, seed: int = 2, **changes: Any) -> Cells:
     sales = bought * (10 + before + lift / 0.6 + rng.normal(0, 3, customers)) + 2 * strata
     block = UnitBlock(
         cells=(arms * STRATA + strata) * SEGMENTS + segments,
+        arms=arms,
         weights=np.ones(customers),
         is_customer=np.ones(customers, dtype=bool),
         is_unit=np.ones(customers, dtype=bool),
@@ -50,7 +51,7 @@ def trial(customers: int = 6000, seed: int = 2, **changes: Any) -> Cells:
         covariates=before[:, None],
         outcomes=np.column_stack([sales, bought]),
     )
-    sums = sum_units(block._replace(**changes), len(ARMS) * STRATA * SEGMENTS)
+    sums = sum_units(block._replace(**changes), len(ARMS) * STRATA * SEGMENTS, len(ARMS))
     by_arm = (len(ARMS), STRATA * SEGMENTS)
     return Cells(
         arms=ARMS,
@@ -59,7 +60,7 @@ def trial(customers: int = 6000, seed: int = 2, **changes: Any) -> Cells:
         counts=sums.counts.reshape(*by_arm, -1).sum(axis=1),
         propensities=sums.propensities.reshape(*by_arm, -1).sum(axis=1),
         products=sums.products.reshape(len(ARMS), STRATA, SEGMENTS, *sums.products.shape[1:]),
-        bins=sums.bins.reshape(*by_arm, *sums.bins.shape[1:]).sum(axis=1),
+        bins=sums.bins,
         fractions=sums.fractions.sum(axis=0),
     )
 

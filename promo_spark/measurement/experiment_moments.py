@@ -25,6 +25,7 @@ _CELL = ("experiment", "as_of_date", "arm", "stratum", "segment", "is_clustered"
 _SUMS = ("counts", "propensities", "products", "bins", "fractions")
 _FAULTS = ("is_ambiguous", "is_repeated", "is_early", "is_missing")
 _ROWS_TOGETHER = 100_000
+_WIDEST = 1 << 20
 _FLAGS = ("is_customer", "is_unit", *_FAULTS)
 _SCHEMA = (
     "experiment string, as_of_date date, arm string, stratum string, segment string, is_clustered boolean, "
@@ -109,15 +110,14 @@ def _sum_part(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     found: dict[Key, list[Floats]] = {}
     for batch in _joined(batches):
         keys, cells = _number_cells(batch)
-        widths = _widths(batch, "covariates"), _widths(batch, "outcomes")
         # Experiments differ in what is measured; their rows are summed apart.
-        shapes = np.unique(np.column_stack(widths), axis=0)
-        for shape in shapes.tolist():
-            own = np.flatnonzero((widths[0] == shape[0]) & (widths[1] == shape[1]))
+        shapes = _widths(batch, "covariates") * _WIDEST + _widths(batch, "outcomes")
+        for shape in np.unique(shapes).tolist():
+            own = np.flatnonzero(shapes == shape)
             chosen = batch if len(own) == batch.num_rows else batch.take(pa.array(own))
             present, codes = np.unique(cells[own], return_inverse=True)
             arms, owners = _number_arms([keys[cell] for cell in present.tolist()])
-            sums = sum_units(_block(chosen, codes, owners[codes], shape), len(present), len(arms))
+            sums = sum_units(_block(chosen, codes, owners[codes], divmod(shape, _WIDEST)), len(present), len(arms))
             for place, cell in enumerate(present.tolist()):
                 _keep(found, keys[cell], _of_cell(sums, place))
             for place, arm in enumerate(arms):
@@ -178,7 +178,7 @@ def _widths(batch: pa.RecordBatch, name: str) -> Ints:
     return widths
 
 
-def _block(batch: pa.RecordBatch, cells: Ints, arms: Ints, shape: list[int]) -> UnitBlock:
+def _block(batch: pa.RecordBatch, cells: Ints, arms: Ints, shape: tuple[int, int]) -> UnitBlock:
     flags = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in _FLAGS}
     propensities = batch.column("propensity").to_numpy(zero_copy_only=False).astype(np.float64)
     return UnitBlock(

@@ -41,7 +41,7 @@ SMALL = 4000
 OUTCOMES, COVARIATES = ("sales", "orders", "bought"), ("before", "orders_before")
 
 
-def rows_of(spark: SparkSession, customers: int, experiments: int, parts: int) -> DataFrame:
+def rows_of(spark: SparkSession, customers: int, experiments: int, parts: int, groups: int) -> DataFrame:
     """measurement.experiment_rows of experiments of one size; every other experiment changes nothing."""
     number = F.col("id")
     experiment = F.pmod(number, F.lit(experiments))
@@ -59,8 +59,10 @@ def rows_of(spark: SparkSession, customers: int, experiments: int, parts: int) -
             F.lit(DAY).alias("as_of_date"),
             F.when(F.col("is_drawn"), "coupon").otherwise("none").alias("arm"),
             F.lit(0.5).alias("propensity"),
-            F.concat(F.lit("stratum "), F.pmod(number, F.lit(4)).cast("string")).alias("stratum"),
-            F.concat(F.lit("segment "), F.pmod(F.xxhash64(number), F.lit(6)).cast("string")).alias("segment"),
+            F.concat(
+                F.lit("stratum "), F.pmod(F.xxhash64(number, F.lit("stratum")), F.lit(groups)).cast("string")
+            ).alias("stratum"),
+            F.concat(F.lit("segment "), F.pmod(F.xxhash64(number), F.lit(groups)).cast("string")).alias("segment"),
             F.lit(None).cast("string").alias("cluster_id"),
             *(F.lit(1).cast("long").alias(name) for name in ("record_count", "arm_count")),
             *(F.lit(False).alias(name) for name in ("is_early", "is_missing")),
@@ -151,7 +153,7 @@ def main() -> None:
     memory = DriverMemory()
     memory.start()
     started = time.monotonic()
-    effects, failed = analyse(spark, rows_of(spark, options.rows, 1, max(options.rows // 5_000_000, 4)), 1)
+    effects, failed = analyse(spark, rows_of(spark, options.rows, 1, max(options.rows // 5_000_000, 4), 5), 1)
     wall_s = time.monotonic() - started
     memory.is_over.set()
     memory.join()
@@ -160,7 +162,7 @@ def main() -> None:
         f"\n{options.rows:,} customers in one experiment ({name}): effect of {EFFECT:g} within {low:.4f} to {high:.4f}"
     )
     print(f"{wall_s:.1f} s, {options.rows / wall_s / 1e6:.2f} million rows a second, driver {memory.peak_gb:.2f} GB\n")
-    many, _ = analyse(spark, rows_of(spark, SMALL, options.experiments, 8), options.experiments)
+    many, _ = analyse(spark, rows_of(spark, SMALL, options.experiments, 8, 1), options.experiments)
     has_effect = [(int(experiment[1:]) % 2 == 0, low, high, p) for experiment, low, high, p in many]
     holds = [low <= EFFECT <= high for real, low, high, _ in has_effect if real]
     false = [p < 0.05 for real, _, _, p in has_effect if not real]

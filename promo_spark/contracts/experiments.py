@@ -126,7 +126,10 @@ EXPERIMENT_MOMENTS = TableContract(
         Column("propensities", _NUMBERS, "Number logged, sum and sum of squares", required=True),
         Column("products", _NUMBERS, "Sums of z z' over sound units, row by row", required=True),
         Column(
-            "bins", _NUMBERS, "Histogram of each outcome, as kernels.unit_sums.pack_bins lays it out", required=True
+            "bins",
+            _NUMBERS,
+            "Histograms of the whole arm, with stratum and segment all; see kernels.unit_sums.pack_bins",
+            required=True,
         ),
         Column("fractions", _NUMBERS, "Customers whose outcome is no whole number, by outcome", required=True),
     ),

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from promo_spark.kernels.gram_regression import gather_grams
 from promo_spark.kernels.value_bins import sum_bins
 
 Floats = NDArray[np.float64]
@@ -28,6 +27,7 @@ class UnitBlock(NamedTuple):
 
     Attributes:
         cells: From 0, shape (n,).
+        arms: From 0, shape (n,); a cell belongs to one.
         weights: Customers of the unit, shape (n,).
         is_customer: The row is a customer, not a cluster, shape (n,).
         is_unit: Its products count: a customer of an experiment without clusters, or a cluster, shape (n,).
@@ -38,6 +38,7 @@ class UnitBlock(NamedTuple):
     """
 
     cells: Ints
+    arms: Ints
     weights: Floats
     is_customer: Bools
     is_unit: Bools
@@ -48,14 +49,14 @@ class UnitBlock(NamedTuple):
 
 
 class UnitSums(NamedTuple):
-    """Sums per cell.
+    """Sums per cell, and per arm where values themselves are looked at.
 
     Attributes:
         counts: In the order of `TOLD`, shape (n_cells, 7).
         propensities: Number logged, sum and sum of squares, shape (n_cells, 3).
         products: Sums of z z' with z = 1, weight, covariates, outcomes, shape (n_cells, q, q).
-        bins: Counts, sums and squares of customers' outcomes per bin of value, shape (n_cells, n_outcomes, BINS, 3).
-        fractions: Customers whose outcome is no whole number, shape (n_cells, n_outcomes).
+        bins: Counts, sums and squares of customers' outcomes per bin of value, shape (n_arms, n_outcomes, BINS, 3).
+        fractions: Customers whose outcome is no whole number, shape (n_arms, n_outcomes).
     """
 
     counts: Floats
@@ -65,22 +66,24 @@ class UnitSums(NamedTuple):
     fractions: Floats
 
 
-def sum_units(block: UnitBlock, n_cells: int) -> UnitSums:
+def sum_units(block: UnitBlock, n_cells: int, n_arms: int) -> UnitSums:
     """Add up the rows of a block.
 
     Args:
         block: Rows of one experiment.
         n_cells: Number of cells.
+        n_arms: Number of arms.
 
     Returns:
         Sums; those with several arms, early or missing outcomes are counted and take no further part.
 
-    Complexity: O(n q^2 + n_cells n_outcomes BINS).
+    Complexity: O(n q^2 + n log n + n_arms n_outcomes BINS).
 
     >>> one = np.array([True, True])
-    >>> block = UnitBlock(np.array([0, 0]), np.ones(2), one, one, np.zeros((2, 4), dtype=bool), np.full(2, 0.5),
+    >>> none = np.zeros((2, 4), dtype=bool)
+    >>> block = UnitBlock(np.array([0, 0]), np.array([0, 0]), np.ones(2), one, one, none, np.full(2, 0.5),
     ...     np.zeros((2, 0)), np.array([[2.0], [4.0]]))
-    >>> sums = sum_units(block, 1)
+    >>> sums = sum_units(block, 1, 1)
     >>> sums.products[0].tolist()
     [[2.0, 2.0, 6.0], [2.0, 2.0, 6.0], [6.0, 6.0, 20.0]]
     >>> dict(zip(TOLD, sums.counts[0].tolist()))["units"]
@@ -101,13 +104,13 @@ def sum_units(block: UnitBlock, n_cells: int) -> UnitSums:
     )
     units = block.is_unit & is_sound
     rows = np.column_stack([np.ones(units.sum()), block.weights[units], block.covariates[units], block.outcomes[units]])
-    products = gather_grams(rows, np.zeros((len(rows), 0)), block.cells[units], n_cells).xx
+    products = _products(rows, block.cells[units], n_cells)
     own = block.is_customer & is_sound
-    cells, outcomes = block.cells[own], block.outcomes[own]
+    arms, outcomes = block.arms[own], block.outcomes[own]
     width = outcomes.shape[1]
-    bins = np.stack([sum_bins(outcomes[:, place], cells, n_cells) for place in range(width)], axis=1)
+    bins = np.stack([sum_bins(outcomes[:, place], arms, n_arms) for place in range(width)], axis=1)
     broken = outcomes != np.floor(outcomes)
-    fractions = np.stack([_count(cells, broken[:, place], n_cells) for place in range(width)], axis=-1)
+    fractions = np.stack([_count(arms, broken[:, place], n_arms) for place in range(width)], axis=-1)
     return UnitSums(counts, propensities, products, bins, fractions)
 
 
@@ -137,6 +140,16 @@ def unpack_bins(packed: Floats, n_outcomes: int, n_bins: int) -> Floats:
     rows = packed.reshape(-1, 5)
     np.add.at(bins, (rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64)), rows[:, 2:])
     return bins
+
+
+def _products(rows: Floats, cells: Ints, n_cells: int) -> Floats:
+    """Sums of products per cell, however many cells there are: rows of one lie side by side once sorted."""
+    products = np.zeros((n_cells, rows.shape[1], rows.shape[1]))
+    order = np.argsort(cells, kind="stable")
+    present, starts = np.unique(cells[order], return_index=True)
+    for cell, own in zip(present.tolist(), np.split(rows[order], starts[1:]), strict=True) if len(present) else ():
+        products[cell] = own.T @ own
+    return products
 
 
 def _count(cells: Ints, which: Bools, n_cells: int) -> Floats:

@@ -97,7 +97,9 @@ def _by_experiment(
 def _cells(moments: pd.DataFrame, plan: Plan) -> Cells:
     """The sums of an experiment by arm, stratum and segment; of arms without customers they are 0."""
     arms = sorted({*moments["arm"], *plan.shares, plan.control})
-    strata, segments = sorted(set(moments["stratum"])), sorted(set(moments["segment"]))
+    # Histograms are those of whole arms; only cells with units are laid out.
+    filled = moments[moments["products"].map(lambda values: values[0] > 0)]
+    strata, segments = sorted({*filled["stratum"]} or {ALL}), sorted({*filled["segment"]} or {ALL})
     width = 2 + len(plan.covariates) + len(plan.outcomes)
     counts, logged = np.zeros((len(arms), len(TOLD))), np.zeros((len(arms), 3))
     products = np.zeros((len(arms), len(strata), len(segments), width, width))
@@ -106,8 +108,9 @@ def _cells(moments: pd.DataFrame, plan: Plan) -> Cells:
         arm = arms.index(row["arm"])
         counts[arm] += row["counts"]
         logged[arm] += row["propensities"]
-        place = arm, strata.index(row["stratum"]), segments.index(row["segment"])
-        products[place] += row["products"].reshape(width, width)
+        if row["products"][0] > 0:
+            place = arm, strata.index(row["stratum"]), segments.index(row["segment"])
+            products[place] += row["products"].reshape(width, width)
         bins[arm] += unpack_bins(row["bins"], len(plan.outcomes), BINS)
         fractions += row["fractions"]
     is_clustered = bool(moments["is_clustered"].any())

@@ -20,9 +20,12 @@ from promo_spark.kernels.value_bins import BINS
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Key = tuple[object, ...]
 _CELL = ("experiment", "as_of_date", "arm", "stratum", "segment", "is_clustered")
 _SUMS = ("counts", "propensities", "products", "bins", "fractions")
 _FAULTS = ("is_ambiguous", "is_repeated", "is_early", "is_missing")
+_ROWS_TOGETHER = 100_000
+_WIDEST = 1 << 20
 _FLAGS = ("is_customer", "is_unit", *_FAULTS)
 _SCHEMA = (
     "experiment string, as_of_date date, arm string, stratum string, segment string, is_clustered boolean, "
@@ -55,7 +58,8 @@ def gather_moments(*, experiment_rows: DataFrame) -> DataFrame:
         *("is_early", "is_missing", "covariates", "outcomes"),
     )
     rows = customers.unionByName(_sum_clusters(experiment_rows.where(is_clustered)))
-    return rows.mapInArrow(_sum_part, _SCHEMA).groupBy(*_CELL).applyInPandas(_add_parts, _SCHEMA)
+    parts = rows.mapInArrow(_sum_part, _SCHEMA)
+    return parts.groupBy("experiment", "as_of_date", "arm").applyInPandas(_add_parts, _SCHEMA)
 
 
 def _sum_clusters(rows: DataFrame) -> DataFrame:
@@ -87,35 +91,74 @@ def _sum_clusters(rows: DataFrame) -> DataFrame:
 
 
 def _add_parts(parts: pd.DataFrame) -> pd.DataFrame:
-    """One cell from those of all parts of the data; in an order of their own, for sums of doubles depend on it."""
-    ordered = parts.iloc[np.lexsort([parts["products"].map(lambda values: values[-1])])]
-    stacked = {name: np.concatenate(ordered[name].to_list()) for name in _SUMS}
-    added = {name: values.reshape(len(ordered), -1).sum(axis=0) for name, values in stacked.items() if name != "bins"}
-    added["bins"] = pack_bins(unpack_bins(stacked["bins"], len(added["fractions"]), BINS))
-    key = {name: [ordered[name].iloc[0]] for name in _CELL}
-    return pd.DataFrame(key | {name: [added[name]] for name in _SUMS})
+    """The cells of an arm from those of all parts of the data.
+
+    In an order of their own, for sums of doubles depend on it.
+    """
+    ordered = parts.iloc[np.lexsort([parts["products"].map(lambda values: values[-1]), parts["counts"].map(sum)])]
+    rows = []
+    for key, own in ordered.groupby(list(_CELL), sort=True):
+        sums = {name: np.sum(np.stack(own[name].to_list()), axis=0) for name in _SUMS if name != "bins"}
+        packed = np.concatenate(own["bins"].to_list())
+        bins = unpack_bins(packed, len(sums["fractions"]), BINS) if len(packed) else np.zeros((0, BINS, 3))
+        rows.append(dict(zip(_CELL, key, strict=True)) | sums | {"bins": pack_bins(bins)})
+    return pd.DataFrame(rows, columns=[*_CELL, *_SUMS])
 
 
 def _sum_part(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Sum all batches of one part of the data, and hand its cells on."""
-    found: dict[tuple[object, ...], list[Floats]] = {}
-    for batch in batches:
+    found: dict[Key, list[Floats]] = {}
+    for batch in _joined(batches):
         keys, cells = _number_cells(batch)
-        widths = _widths(batch, "covariates"), _widths(batch, "outcomes")
         # Experiments differ in what is measured; their rows are summed apart.
-        shapes = np.unique(np.column_stack(widths), axis=0)
-        for shape in shapes.tolist():
-            own = np.flatnonzero((widths[0] == shape[0]) & (widths[1] == shape[1]))
+        shapes = _widths(batch, "covariates") * _WIDEST + _widths(batch, "outcomes")
+        for shape in np.unique(shapes).tolist():
+            own = np.flatnonzero(shapes == shape)
             chosen = batch if len(own) == batch.num_rows else batch.take(pa.array(own))
             present, codes = np.unique(cells[own], return_inverse=True)
-            sums = sum_units(_block(chosen, codes, shape), len(present))
+            arms, owners = _number_arms([keys[cell] for cell in present.tolist()])
+            sums = sum_units(_block(chosen, codes, owners[codes], divmod(shape, _WIDEST)), len(present), len(arms))
             for place, cell in enumerate(present.tolist()):
-                _keep(found, keys[cell], sums, place)
+                _keep(found, keys[cell], _of_cell(sums, place))
+            for place, arm in enumerate(arms):
+                _keep(found, arm, _of_arm(sums, place))
     if found:
         yield pa.RecordBatch.from_pylist([_row(key, sums) for key, sums in found.items()], schema=_arrow_schema())
 
 
-def _number_cells(batch: pa.RecordBatch) -> tuple[list[tuple[object, ...]], Ints]:
+def _joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Batches put together: histograms cost the same for many rows as for few."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(one.num_rows for one in waiting) >= _ROWS_TOGETHER:
+            yield pa.concat_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_batches(waiting)
+
+
+def _number_arms(keys: list[Key]) -> tuple[list[Key], Ints]:
+    """The arms of cells, each as the cell of all strata and segments, and each cell's number among them."""
+    arms = [(*key[:3], ALL_SEGMENTS, ALL_SEGMENTS, key[5]) for key in keys]
+    distinct = list(dict.fromkeys(arms))
+    return distinct, np.array([distinct.index(arm) for arm in arms], dtype=np.int64)
+
+
+def _of_cell(sums: UnitSums, place: int) -> list[Floats]:
+    return [sums.counts[place], sums.propensities[place], sums.products[place], *_nothing(sums)[3:]]
+
+
+def _of_arm(sums: UnitSums, place: int) -> list[Floats]:
+    return [*_nothing(sums)[:3], sums.bins[place], sums.fractions[place]]
+
+
+def _nothing(sums: UnitSums) -> list[Floats]:
+    """Zeros in the shapes of one cell; they take no memory of their own."""
+    return [np.broadcast_to(np.zeros(()), part.shape[1:]) for part in sums]
+
+
+def _number_cells(batch: pa.RecordBatch) -> tuple[list[Key], Ints]:
     """The cells of a batch, and each row's number among them."""
     codes = np.zeros(batch.num_rows, dtype=np.int64)
     values: list[list[object]] = []
@@ -135,11 +178,12 @@ def _widths(batch: pa.RecordBatch, name: str) -> Ints:
     return widths
 
 
-def _block(batch: pa.RecordBatch, cells: Ints, shape: list[int]) -> UnitBlock:
+def _block(batch: pa.RecordBatch, cells: Ints, arms: Ints, shape: tuple[int, int]) -> UnitBlock:
     flags = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in _FLAGS}
     propensities = batch.column("propensity").to_numpy(zero_copy_only=False).astype(np.float64)
     return UnitBlock(
         cells=cells.astype(np.int64),
+        arms=arms,
         weights=batch.column("weight").to_numpy(),
         is_customer=flags["is_customer"],
         is_unit=flags["is_unit"],
@@ -152,16 +196,23 @@ def _block(batch: pa.RecordBatch, cells: Ints, shape: list[int]) -> UnitBlock:
     )
 
 
-def _keep(found: dict[tuple[object, ...], list[Floats]], key: tuple[object, ...], sums: UnitSums, place: int) -> None:
-    own = [part[place] for part in sums]
+def _keep(found: dict[Key, list[Floats]], key: Key, own: list[Floats]) -> None:
     held = found.get(key)
-    found[key] = [part.copy() for part in own] if held is None else list(map(np.add, held, own))
+    found[key] = own if held is None else [_added(one, other) for one, other in zip(held, own, strict=True)]
 
 
-def _row(key: tuple[object, ...], sums: list[Floats]) -> dict[str, object]:
+def _added(one: Floats, other: Floats) -> Floats:
+    """The sum; what is all zeros without memory of its own stays so."""
+    if not any(other.strides):
+        return one
+    return np.array(other) if not any(one.strides) else one + other
+
+
+def _row(key: Key, sums: list[Floats]) -> dict[str, object]:
     parts = UnitSums(*sums)
     laid_out = {name: getattr(parts, name).ravel() for name in _SUMS if name != "bins"}
-    return dict(zip(_CELL, key, strict=True)) | laid_out | {"bins": pack_bins(parts.bins)}
+    packed = pack_bins(parts.bins) if any(parts.bins.strides) else np.zeros(0)
+    return dict(zip(_CELL, key, strict=True)) | laid_out | {"bins": packed}
 
 
 def _arrow_schema() -> pa.Schema:

@@ -146,7 +146,9 @@ def _power_teller(settings: ExperimentSettings) -> Callable[[pd.DataFrame], pd.D
 def _power_rows(design: ExperimentDesign, moments: pd.DataFrame) -> list[dict[str, object]]:
     plan = Plan(NO_ARM, LEDGER_OUTCOMES, LEDGER_COVARIATES, ratios=LEDGER_RATIOS)
     width = 2 + len(LEDGER_COVARIATES) + len(LEDGER_OUTCOMES)
-    strata = moments.sort_values("stratum")
+    strata = moments[moments["products"].map(lambda values: values[0] > 0)].sort_values("stratum")
+    if not len(strata):
+        return []
     products = merge_thin_strata(np.stack(strata["products"].to_list()).reshape(1, -1, width, width))
     rows: list[dict[str, object]] = []
     for metric in dict.fromkeys([*design.metrics, *design.guardrails]):

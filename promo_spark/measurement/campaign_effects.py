@@ -61,7 +61,7 @@ def tell_checks(*, campaign_findings: DataFrame, settings: CampaignEffectSetting
     Returns:
         measurement.campaign_checks.
     """
-    tell = F.udf(tell_check, T.StringType())
+    tell = F.udf(tell_check, T.StringType(), useArrow=False)
     checks = campaign_findings.where(F.col("finding") == "check")
     return checks.select(
         "promotion_id",

@@ -70,7 +70,7 @@ def judge_effect(
         alpha: An effect is shown below this p-value.
 
     >>> judge_effect(3.1, 1.2, 0.01, [], metric="sales_amount", currency="USD", alpha=0.05).told
-    'an effect is shown: +3.1 ± 1.2 USD of sales per targeted customer a week (p = 0.01), its checks passed'
+    'an effect is shown: +3.1 ± 1.2 USD of sales per targeted customer a week (adjusted p = 0.01), its checks passed'
     >>> judge_effect(3.1, 1.2, 0.01, ["pre_trend"], metric="visit_count", currency="USD", alpha=0.05).told[:57]
     'cannot be told: targeted and others moved apart before it'
     >>> judge_effect(None, None, None, ["over"], metric="sales_amount", currency="USD", alpha=0.05).verdict
@@ -85,8 +85,8 @@ def judge_effect(
     if p_value is None:
         return Verdict(CANNOT_BE_TOLD, "cannot be told: what is measured is the same for everybody")
     if p_value <= alpha:
-        return Verdict(EFFECT_SHOWN, f"an effect is shown: {size} (p = {p_value:.2g}), its checks passed")
-    return Verdict(NO_EFFECT_SHOWN, f"no effect is shown: {size} (p = {p_value:.2g}), its checks passed")
+        return Verdict(EFFECT_SHOWN, f"an effect is shown: {size} (adjusted p = {p_value:.2g}), its checks passed")
+    return Verdict(NO_EFFECT_SHOWN, f"no effect is shown: {size} (adjusted p = {p_value:.2g}), its checks passed")
 
 
 def tell_check(check: str, value: float | None, threshold: float, passed: bool | None) -> str:

@@ -61,7 +61,7 @@ def tell_checks(*, campaign_findings: DataFrame, settings: CampaignEffectSetting
     Returns:
         measurement.campaign_checks.
     """
-    tell = F.udf(tell_check, T.StringType())
+    tell = F.udf(tell_check, T.StringType(), useArrow=False)
     checks = campaign_findings.where(F.col("finding") == "check")
     return checks.select(
         "promotion_id",
@@ -77,7 +77,7 @@ def _judge(as_of_date: date, currency: str, settings: CampaignEffectSettings) ->
     def judge(rows: pd.DataFrame) -> pd.DataFrame:
         ordered = rows.sort_values("promotion_id").reset_index(drop=True)
         failed = [list(one) if one is not None else [] for one in ordered["failed"]]
-        is_told = ordered["p_value"].notna() & [not one for one in failed]
+        is_told = ordered["p_value"].notna() & np.array([not one for one in failed], dtype=bool)
         adjusted = pd.Series(np.nan, index=ordered.index, dtype=float)
         if is_told.any():
             adjusted[is_told] = benjamini_hochberg(ordered.loc[is_told, "p_value"].to_numpy(float), settings.alpha)[1]

@@ -231,6 +231,7 @@ def test_no_lines_leave_no_history_and_no_assignments_no_campaign(spark: SparkSe
     ]
 
 
+@pytest.mark.slow  # another run of the stage, for one number
 def test_a_side_that_is_too_large_is_sampled(spark: SparkSession, make_rows: MakeRows) -> None:
     settings = SETTINGS.model_copy(update={"max_customers": 100})
     _, effects, _ = run(spark, make_rows, *shop(), settings)

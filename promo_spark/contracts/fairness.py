@@ -23,9 +23,9 @@ AUDITED_CUSTOMERS = TableContract(
         ),
         Column(
             "measured",
-            T.MapType(T.StringType(), T.ArrayType(T.DoubleType())),
-            "Per measure what the customer adds to its top and to its bottom; per adjusted measure the two controls "
-            "and the outcome",
+            T.ArrayType(T.DoubleType()),
+            "What the customer adds to the top and to the bottom of each measure of measurement.fairness_measures; for "
+            "adjusted ones the two controls and the outcome; NULL where the customer does not count",
             required=True,
             personal=True,
         ),

@@ -47,7 +47,8 @@ def estimate_figure(kind: Kind, count: int, totals: Floats, products: Floats) ->
 
     Args:
         kind: total: a1, beside a0. ratio: a1/n1, beside a0/n0. gain_over_cost: (a1/n1 - a0/n0) / (b1/n1). quotient:
-            (a0/n0) / (a1/n1), at most 1. displacement: -(a1/n1 - a0/n0) / (b1/n1 - b0/n0).
+            (a0/n0) / (a1/n1), at most 1. displacement: -(a1/n1 - a0/n0) / (b1/n1 - b0/n0), where the
+            latter is a gain.
         count: Customers.
         totals: Sums of a1, n1, a0, n0, b1, b0, shape (6,); NaN where unknown.
         products: Sums of their products, shape (6, 6).
@@ -138,7 +139,8 @@ def _quotient(totals: Floats) -> _Found:
 
 def _displacement(totals: Floats) -> _Found:
     lost = _less(_ratio(totals, 2, 3), _ratio(totals, 0, 1))
-    return _over(lost, _less(_ratio(totals, 4, 1), _ratio(totals, 5, 3)))
+    gained = _less(_ratio(totals, 4, 1), _ratio(totals, 5, 3))
+    return None if gained is None or gained[0] <= 0 else _over(lost, gained)
 
 
 _COMPOSED: dict[str, Callable[[Floats], _Found]] = {

@@ -91,12 +91,13 @@ def describe_audited_customers(
         for name in dict.fromkeys(settings.attributes)
         for part in (F.lit(name), F.coalesce(F.trim(F.col(name)), F.lit(UNKNOWN)))
     ]
-    measured = [part for name, terms in _terms().items() for part in (F.lit(name), F.array(*terms))]
+    terms = _terms()
+    measured = [value.cast("double") for name in (*MEASURES, *ADJUSTED) for value in terms[name]]
     return described.select(
         "customer_id",
         F.lit(as_of_date).alias(AS_OF_DATE),
         F.create_map(*groups).alias("groups"),
-        F.create_map(*measured).alias("measured"),
+        F.array(*measured).alias("measured"),
     )
 
 
@@ -158,7 +159,7 @@ def _terms() -> dict[str, tuple[Expression, ...]]:
     one, response, proven = F.lit(1.0), _or_nothing("response"), _or_nothing("proven")
     got = F.when(F.coalesce("is_told", F.lit(True)), _or_nothing("got"))
     regular = F.when(F.col("is_told") & (F.col("regular") > 0), F.col("regular"))
-    terms: dict[str, tuple[Expression, ...]] = {
+    return {
         "planned_rate": (planned, one),
         "planned_depth": (_or_nothing("depth_sum"), _or_nothing("depth_count")),
         "expected_benefit": (benefit, one),
@@ -171,7 +172,6 @@ def _terms() -> dict[str, tuple[Expression, ...]]:
         "adjusted_benefit": (F.col("spend_log"), response, benefit),
         "adjusted_depth": (F.col("spend_log"), response, F.col("got") / regular),
     }
-    return {name: terms[name] for name in (*MEASURES, *ADJUSTED)}
 
 
 def _or_nothing(name: str) -> Expression:

@@ -48,12 +48,28 @@ def compare_groups(*, audited: DataFrame, as_of_date: date, settings: FairnessSe
         measurement.fairness.
     """
     grouped = audited.select("as_of_date", "measured", F.explode("groups").alias("attribute", "group_value"))
-    facts = grouped.select("as_of_date", "attribute", "group_value", F.explode("measured").alias("measure", "terms"))
+    facts = grouped.select(
+        "as_of_date", "attribute", "group_value", F.explode(F.array(*_measured())).alias("_fact")
+    ).select("*", "_fact.*")
     is_ratio = F.col("measure").isin(list(MEASURES))
     moments = F.when(is_ratio, F.array(*_ratio_moments())).otherwise(F.array(*_monomials())).alias("moments")
     fields = ", ".join(f"{column.name} {column.dtype.simpleString()}" for column in FAIRNESS.columns)
     summed = facts.groupBy("as_of_date", *_GROUP).agg(moments)
     return summed.groupBy("as_of_date").applyInPandas(_judge(as_of_date, settings), fields)
+
+
+def _measured() -> list[Expression]:
+    """Each measure and its terms, out of the one array that a customer brings."""
+    facts, start = [], 0
+    for name in MEANINGS:
+        size = _RATIO_TERMS if name in MEASURES else _ADJUSTED_TERMS
+        terms = F.array(*(F.get("measured", F.lit(place)) for place in range(start, start + size)))
+        facts.append(F.struct(F.lit(name).alias("measure"), terms.alias("terms")))
+        start += size
+    return facts
+
+
+_RATIO_TERMS, _ADJUSTED_TERMS = 2, 3
 
 
 def _ratio_moments() -> list[Expression]:

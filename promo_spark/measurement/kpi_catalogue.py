@@ -159,7 +159,7 @@ PROMOTION_KPIS = (
         ("neighbour_sales",),
         "ratio",
         "Sales that neighbouring products lost for each unit of currency that promoted ones gained",
-        f"{_NO_COVER}, or there is nothing to compare with",
+        f"{_NO_COVER}, it gained nothing, or there is nothing to compare with",
         beside=("promoted_sales",),
     ),
     Kpi(

@@ -119,9 +119,13 @@ def _account(stage: Stage) -> None:
             "customers were kept from promotions without a logged propensity: what is told against them is as good as "
             "the way they were chosen."
         )
+    if not stage.read(ORDER_LINES).where("customer_id IS NULL").isEmpty():
+        stage.limitation("order lines without a customer are left out of all key figures.")
     known = told.dropna(subset=["value"])
     figures = known["kpi"] + known["comparison"].map(_ENDINGS)
-    stage.metrics(dict(zip(figures, known["value"].astype(float), strict=True)))
+    is_change = known["comparison"].eq("holdout") & known["change"].notna()
+    values = known["change"].where(is_change, known["value"]).astype(float)
+    stage.metrics(dict(zip(figures, values, strict=True)))
     stage.table("kpis", told)
 
 

@@ -214,7 +214,7 @@ def campaign() -> dict[str, list[dict[str, Any]]]:
     for number in range(40):
         customer, is_given = f"c{number:02d}", number % 4 != 0
         for days_before, product in ((6, "p"), (6, "q"), (2, "p"), (2, "q"), (1, "r")):
-            lift = 10.0 * (days_before == 2) * is_given * (1 if product == "p" else -0.4)
+            lift = 25.0 * (days_before == 2) * is_given * (1 if product == "p" else -0.4)
             amount = round(float(draws.gamma(5.0, 4.0)) + 10.0 + lift, 2)
             if draws.uniform() < 0.8:
                 off = 1.0 if product == "p" and days_before == 2 and is_given else 0.0

@@ -103,6 +103,12 @@ def test_what_is_unknown_or_divided_by_nothing_is_not_told(kind: Kind) -> None:
         assert estimate_figure(kind, 5, zeros, np.zeros((6, 6))).value == Estimate(None, None)
 
 
+def test_nothing_is_displaced_by_what_gained_nothing() -> None:
+    terms = drawn(500)
+    terms[:, 4] *= 0.01
+    assert figure_of("displacement", terms).value == Estimate(None, None)
+
+
 def test_one_customer_has_a_value_and_no_error() -> None:
     figure = figure_of("ratio", np.array([[4.0, 2.0, 0.0, 0.0, 0.0, 0.0]]))
     assert figure.value == Estimate(2.0, None)

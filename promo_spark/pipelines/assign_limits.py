@@ -115,7 +115,7 @@ def settle(stage: Stage, offers: DataFrame) -> Settled:
     chosen = allocation.choices.select(
         "customer_id", F.get(names, F.col("promotion").cast("int")).alias("promotion_id")
     )
-    return Settled(frame.offers, drawn.roles, drawn.settings, chosen, priced)
+    return Settled(frame.offers, drawn.roles, drawn.settings, chosen.persist(), priced)
 
 
 def _frame(stage: Stage, offers: DataFrame, kinds: Sequence[Row]) -> _Frame:

@@ -8,11 +8,13 @@ from datetime import date
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.assignment import OFFERS
 from promo_spark.contracts.decision_settings import AssignSettings, UpliftSettings
+from promo_spark.contracts.offers import Offer
 from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.table import TableContract
 from promo_spark.runtime.stage import Stage
@@ -32,6 +34,7 @@ class Desk:
     figures: dict[str, float] = field(default_factory=dict)
     lists: dict[str, DataFrame] = field(default_factory=dict)
     identity: str = ""
+    offers: Sequence[Offer] = ()
     as_of_date: date = DAY
 
     @property
@@ -39,6 +42,7 @@ class Desk:
         return SimpleNamespace(
             assign=self.assign,
             uplift=UpliftSettings(min_arm_customers=10),
+            promotions=SimpleNamespace(offers=self.offers),
             seed=3,
             currency="EUR",
             source=SimpleNamespace(time_zone="UTC"),
@@ -71,6 +75,9 @@ class Desk:
 
     def metrics(self, values: Mapping[str, float]) -> None:
         self.figures.update(values)
+
+    def table(self, name: str, rows: pd.DataFrame) -> None:
+        pass
 
     def progress(self, message: str) -> None:
         pass

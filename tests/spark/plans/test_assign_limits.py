@@ -12,11 +12,18 @@ from promo_spark.contracts.assignment import BUDGET_CURVE, CONSTRAINT_USE
 from promo_spark.contracts.decision_settings import AssignSettings
 from promo_spark.contracts.silver import OVERRIDES
 from promo_spark.errors import SettingsError
+from promo_spark.pipelines import assign_limits
 from promo_spark.pipelines.assign_limits import settle
 from tests.conftest import MakeRows
 from tests.spark.plans.desk import Desk, make_offers
 
 UNKNOWN = {"value_amount": "NULL", "learnt_from": "'assumed'"}
+
+
+@pytest.fixture(autouse=True)
+def _without_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten budgets more are of no concern here."""
+    monkeypatch.setattr(assign_limits, "keep_budget_curve", lambda *_, **__: None)
 
 
 def used(desk: Desk) -> dict[str, float]:

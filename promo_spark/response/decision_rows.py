@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from pyspark.sql import Column as Expression
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.decision_settings import AssignSettings, UpliftSettings
@@ -89,12 +89,13 @@ def gather_decisions(
         arm_level=settings.arm_level,
         as_of_date=as_of_date,
     )
-    return measured.withColumns(
+    arms = measured.withColumns(
         {
             AS_OF_DATE: F.lit(as_of_date),
             "arm": F.when(F.col("is_given"), F.col(OFFERED_ARM)).otherwise(F.lit(NO_ARM)),
         }
     )
+    return arms.withColumn("propensity", _arm_propensity())
 
 
 @produces(
@@ -173,6 +174,20 @@ def gather_candidates(
         as_of_date=as_of_date,
     )
     return measured.withColumns({AS_OF_DATE: F.lit(as_of_date), "arm": F.col(OFFERED_ARM)})
+
+
+def _arm_propensity() -> Expression:
+    """P(arm): what was logged is P(promotion), and several promotions of a decision may be one arm.
+
+    Of the others only their shares among the given are known, so that the logged one is scaled by these: exact where
+    promotions of an arm are drawn alike.
+    """
+    of_arm, of_promotion = (
+        F.count("*").over(Window.partitionBy(*keys))
+        for keys in (("decision_id", "arm"), ("decision_id", "arm", "promotion_id"))
+    )
+    scaled = F.least(F.col("propensity") * of_arm / of_promotion, F.lit(1.0))
+    return F.when(F.col("arm") == NO_ARM, F.col("propensity")).otherwise(scaled)
 
 
 def _is_planned(settings: AssignSettings, as_of_date: date) -> Expression:

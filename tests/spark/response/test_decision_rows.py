@@ -181,6 +181,16 @@ def test_covariates_know_the_past_and_count_a_product_of_two_coupons_once(tables
     assert value(first, "arm_redemption_rate") == pytest.approx(0.05)
 
 
+def test_promotions_that_are_one_arm_share_its_propensity(tables: Tables, make_rows: MakeRows) -> None:
+    draws = [("c1", "p1"), ("c2", "p3"), ("c3", "p3"), ("c4", "none")]
+    drawn = [assigned("draw", name, arm, FIRST, propensity=0.25) for name, arm in draws]
+    rows = decided({**tables, "assignments": make_rows(ASSIGNMENTS, drawn)})
+    told = {name: (row.arm, row.propensity) for (decision, name), row in rows.items() if decision == "draw"}
+    # One of three of the kind got p1, two p3; c4 is in no order line of the time.
+    assert told["c1"] == ("kind", pytest.approx(0.75))
+    assert told["c2"] == told["c3"] == ("kind", pytest.approx(0.375))
+
+
 @pytest.mark.slow
 def test_without_controls_only_the_customers_that_are_named(tables: Tables) -> None:
     rows = decided(tables, unlisted_are_controls=False, arm_level="promotion_id")

@@ -325,7 +325,9 @@ def test_without_randomised_decisions_it_says_so_and_goes_on(past: Tables, follo
         text.startswith("no decision whose outcome is known was drawn at random") for text in nothing.limitations
     )
     unlogged = followed[ASSIGNMENTS.name].withColumn("propensity", F.lit(None).cast("double"))
-    assert measured({**followed, ASSIGNMENTS.name: unlogged}).read(EFFECTS).isEmpty()
+    undrawn = followed[EXPERIMENT_UNITS.name].limit(0)  # the draw of variants would be known all the same
+    tables = {**followed, ASSIGNMENTS.name: unlogged, EXPERIMENT_UNITS.name: undrawn}
+    assert measured(tables).read(EFFECTS).isEmpty()
 
 
 def test_a_plan_of_this_system_is_held_against_its_holdout(

@@ -67,7 +67,7 @@ def problem_of(family: str, customers: int) -> AllocationProblem:
     none, each, all_cells = np.zeros(count), np.ones(count), np.ones(cells, dtype=np.bool_)
     rows = [CouplingRow("budget", all_cells, each, none, none, high=0.2 * customers)]
     if family != "budget":
-        cap = np.floor(0.03 * customers * SLOTS / count)
+        cap = max(np.floor(0.03 * customers * SLOTS / count), 1.0)
         rows += [CouplingRow(f"cap {k}", all_cells, none, np.eye(count)[k], none, high=cap) for k in range(count)]
     if family in {"segments", "infeasible"}:
         for cell in range(cells):

@@ -12,6 +12,7 @@ from promo_spark.contracts.assignment import BUDGET_CURVE, CONSTRAINT_USE
 from promo_spark.contracts.decision_settings import Limit
 from promo_spark.contracts.rows import local_frame
 from promo_spark.kernels.allocation_problem import AllocationProblem
+from promo_spark.kernels.allocation_response import NOISE
 from promo_spark.plans.allocation import Allocation, budget_curve
 from promo_spark.plans.limits import BUDGET, Reserved
 from promo_spark.runtime.stage import Stage
@@ -50,7 +51,8 @@ def account_for_limits(
     stage.write(CONSTRAINT_USE, local_frame(stage.spark, rows, CONSTRAINT_USE.schema(all_nullable=True)))
     if allocation is None:
         return
-    if allocation.gap > allowed_gap:
+    # Sharing out ties may cost twice the noise that breaks them.
+    if allocation.gap > allowed_gap + 2 * NOISE:
         stage.limitation(
             f"a better plan may exist: this one is worth {allocation.value:,.2f} {stage.settings.currency}, none is "
             f"worth more than {allocation.upper_bound:,.2f} ({allocation.gap:.2%} apart; the aim is {allowed_gap:.3%})."

@@ -12,6 +12,7 @@ from promo_spark.runtime.pipeline import Pipeline
 
 _SHOWN = 5
 _LONG = 40
+_LOOP = "learning."
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ def stage_basis(
 
 def _makers(pipeline: Pipeline, accounts: Collection[Account], where: str) -> list[Account]:
     """Who wrote each input last; in order."""
-    # What is only ever added to closes the loop from later dates to earlier stages: it is no ground to stand on.
-    inputs = [table for table in pipeline.reads if table not in pipeline.writes and table.mode != "appended"]
+    # What is learnt closes the loop from later dates to earlier stages: it is no ground to stand on.
+    inputs = [table for table in pipeline.reads if table not in pipeline.writes and not table.name.startswith(_LOOP)]
     dated = [table for table in inputs if table.mode == "dated"]
     found = {table.name: _maker(table, accounts) for table in inputs}
     missing = [table.name for table in dated or inputs if found[table.name] is None]

@@ -211,6 +211,7 @@ def test_what_was_drawn_at_random_is_left_to_its_experiment(found: Found) -> Non
     assert "drawn" not in {campaign for campaign, _, _ in found[1]}
 
 
+@pytest.mark.slow
 def test_rows_in_another_order_and_the_future_change_nothing(
     spark: SparkSession, make_rows: MakeRows, found: Found
 ) -> None:
@@ -220,6 +221,7 @@ def test_rows_in_another_order_and_the_future_change_nothing(
     assert again == found[1]
 
 
+@pytest.mark.slow
 def test_no_lines_leave_no_history_and_no_assignments_no_campaign(spark: SparkSession, make_rows: MakeRows) -> None:
     lines, assignments = shop()
     _, effects, _ = run(spark, make_rows, [], assignments)

@@ -273,6 +273,7 @@ def test_variants_of_the_message_are_an_experiment_among_those_who_were_given_so
     assert ratio.result == "passed"
 
 
+@pytest.mark.slow
 def test_while_it_runs_only_sequential_intervals_may_be_quoted(followed: Tables) -> None:
     early = measured(followed, DAY + timedelta(days=14)).read(EFFECTS).where("experiment = 'spring'").toPandas()
     assert set(early[early.is_headline].method) == {"sequential"}
@@ -318,6 +319,7 @@ def test_assigned_after_the_start_is_too_late(followed: Tables) -> None:
     assert not stage.read(EFFECTS).toPandas().is_headline.any()
 
 
+@pytest.mark.slow
 def test_without_randomised_decisions_it_says_so_and_goes_on(past: Tables, followed: Tables) -> None:
     nothing = measured(past)
     assert nothing.read(EFFECTS).isEmpty()
@@ -330,6 +332,7 @@ def test_without_randomised_decisions_it_says_so_and_goes_on(past: Tables, follo
     assert measured(tables).read(EFFECTS).isEmpty()
 
 
+@pytest.mark.slow
 def test_a_plan_of_this_system_is_held_against_its_holdout(
     followed: Tables, make_rows: Callable[..., DataFrame]
 ) -> None:

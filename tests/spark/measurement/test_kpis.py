@@ -299,6 +299,7 @@ def test_before_and_after_looks_at_as_many_days_of_who_was_given_it(measured: di
     )
 
 
+@pytest.mark.slow
 def test_who_could_only_be_treated_so_is_not_compared(make_rows: MakeRows) -> None:
     tables = campaign()
     forced = {**tables["assignments"][1], "customer_id": "forced", "arm": "promo", "propensity": 1.0}
@@ -367,6 +368,7 @@ def test_what_is_not_known_is_null_and_says_why(make_rows: MakeRows) -> None:
     assert found["sales", "before", "all"]["comparison_value"] == 0.0
 
 
+@pytest.mark.slow
 def test_without_a_holdout_nothing_is_compared_with_one(make_rows: MakeRows) -> None:
     tables = campaign()
     tables["assignments"] = [row for row in tables["assignments"] if row["arm"] != "none"]

@@ -18,6 +18,7 @@ from tests.spark.plans.desk import DAY, Desk
 MUG = Offer(offer_id="mug", name="A mug", mechanic="gift", gift_unit_cost_amount=4.0, channel="app")
 
 
+@pytest.mark.slow
 def test_a_cold_start_keeps_to_the_limits_and_tells_what_was_not_followed(
     spark: SparkSession, make_rows: MakeRows
 ) -> None:

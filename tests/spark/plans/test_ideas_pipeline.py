@@ -14,7 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from pyspark.sql import DataFrame
 
-from promo_spark.contracts.decision_settings import IdeaSettings
+from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings
 from promo_spark.contracts.features import CUSTOMER_FEATURES, PRODUCT_FEATURES
 from promo_spark.contracts.ideas import BUNDLES, TRIGGERS
 from promo_spark.contracts.settings import RecommendSettings
@@ -34,7 +34,9 @@ class RecordingStage:
         self.as_of_date = DAY
         ideas = IdeaSettings(bundle_min_baskets=10, bundle_elasticity=0.5)
         source = SimpleNamespace(time_zone="UTC")
-        self.settings = SimpleNamespace(ideas=ideas, recommend=RecommendSettings(), source=source, currency="USD")
+        self.settings = SimpleNamespace(
+            ideas=ideas, assign=AssignSettings(), recommend=RecommendSettings(), source=source, currency="USD"
+        )
         self.tables = tables
         self.limitations: list[str] = []
         self.figures: dict[str, float] = {}

@@ -56,11 +56,11 @@ def inverse_weights(rows: DataFrame, size: int = SIZE) -> dict[str, tuple[float,
     [
         (("p",), {}),
         # Tied within two groups only, one of which the budget does not reach in full.
-        (("p",), {"value_amount": "IF(customer_id < 'c01500', 9.0, 3.0)"}),
+        pytest.param(("p",), {"value_amount": "IF(customer_id < 'c01500', 9.0, 3.0)"}, marks=pytest.mark.slow),
         # Two promotions of one arm: the same value, other costs.
         (("p", "q"), {"cost_amount": "IF(promotion_id = 'p', 1.0, 2.0)"}),
         # Nobody is like anybody.
-        (("p",), {"value_amount": "1.0 + crc32(customer_id) / 4294967296.0"}),
+        pytest.param(("p",), {"value_amount": "1.0 + crc32(customer_id) / 4294967296.0"}, marks=pytest.mark.slow),
     ],
     ids=["everybody", "groups", "two_promotions", "nobody"],
 )
@@ -77,6 +77,7 @@ def test_inverse_propensities_sum_to_one_for_each_arm_where_ties_are_shared_out(
     assert sum(told.values()) <= 0.4 * SIZE
 
 
+@pytest.mark.slow
 def test_the_losers_of_a_tie_are_told_that_a_limit_kept_it_from_them(spark: SparkSession, make_rows: MakeRows) -> None:
     settings = AssignSettings(budget_amount=40.0, holdout_rate=0.0, exploration_rate=0.0)
     rows = assigned(spark, make_rows, make_offers(spark, 100), settings)
@@ -85,6 +86,7 @@ def test_the_losers_of_a_tie_are_told_that_a_limit_kept_it_from_them(spark: Spar
     assert rows.agg(F.max("propensity")).collect()[0][0] == pytest.approx(0.6)
 
 
+@pytest.mark.slow
 def test_the_propensity_of_several_promotions_is_that_of_all_together(spark: SparkSession, make_rows: MakeRows) -> None:
     settings = AssignSettings(
         budget_amount=1e6, holdout_rate=0.1, exploration_rate=0.2, promotions_per_customer=2, per_category=2

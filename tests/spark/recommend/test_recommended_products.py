@@ -206,6 +206,7 @@ def test_factors_learn_each_customers_taste(make_rows: MakeRows, no_products: Da
     assert np.mean(own_taste) > 0.9
 
 
+@pytest.mark.slow
 def test_lists_are_the_same_whatever_the_order_and_partitions(make_rows: MakeRows, no_products: DataFrame) -> None:
     bought = two_tastes()
     runs: list[list[Any]] = []

@@ -49,6 +49,7 @@ def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.spark
+@pytest.mark.slow
 def test_it_falls_back_where_all_respond_alike(alike: DataFrame) -> None:
     told = compare_policies(
         rows=alike, objective="margin_amount", cost=None, contact_costs={"mailer": 0.2}, covariate_names=NAMES

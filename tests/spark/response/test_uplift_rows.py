@@ -83,6 +83,7 @@ def test_an_outcome_of_zeros_has_no_uplift(rows: DataFrame) -> None:
 
 
 @pytest.mark.spark
+@pytest.mark.slow
 def test_propensities_that_were_not_logged_are_estimated(spark: SparkSession) -> None:
     rng = np.random.default_rng(5)
     x = rng.normal(size=4000)

@@ -65,6 +65,7 @@ def test_the_randomised_share_is_the_propensity(spark: SparkSession) -> None:
     assert found["campaign-1"]["count"] / 10_000 == pytest.approx(0.3, abs=0.018)
 
 
+@pytest.mark.slow
 def test_the_true_effect_is_the_difference_between_the_counterfactuals(spark: SparkSession) -> None:
     source = SMALL.model_copy(update={"customers": 4_000})
     first, end = source.campaign_week, source.campaign_week + CAMPAIGN_WEEKS

@@ -368,6 +368,7 @@ def test_what_cannot_tell_anything_is_refused(past: Tables, changes: dict[str, A
         designed(past, DESIGN.model_copy(update={"name": "bad", **changes}))
 
 
+@pytest.mark.slow
 def test_stores_are_drawn_as_a_whole(past: Tables) -> None:
     design = DESIGN.model_copy(update={"name": "stores", "unit": "store", "strata": (), "holdout_rate": 0.0})
     stage = designed(past, design, min_clusters=18)

@@ -152,6 +152,7 @@ def test_pairs_are_counted_as_spark_counts_them(make_rows: MakeRows) -> None:
     assert len(own) > 5
 
 
+@pytest.mark.slow
 def test_excluded_categories_are_not_bundled(make_rows: MakeRows, mined: Callable[..., Any]) -> None:
     assert mined(lines(make_rows, basket_contents()), excluded_categories=("dry",)) == {}
 

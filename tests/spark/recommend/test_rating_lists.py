@@ -93,6 +93,7 @@ def test_lists_hold_the_highest_predictions_and_novel_ones_nothing_met(make_rows
             assert [score for _, score in lists.get((customer, slot), [])] == pytest.approx(scores[best], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_neither_order_nor_the_future_nor_an_earlier_opinion_counts(make_rows: MakeRows) -> None:
     world, runs = World(), []
     later = [rating_row("c00", "p00", 9e5, age) for age in (0, -4)]

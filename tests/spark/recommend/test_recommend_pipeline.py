@@ -114,7 +114,13 @@ def lines_of_one_product(spark: SparkSession) -> DataFrame:
     return lines.withColumns({"quantity": F.lit(1).cast("decimal(18,3)"), "is_return": F.lit(False)})
 
 
-@pytest.mark.parametrize("lines_of", [pytest.param(lines_of_a_glutton, marks=pytest.mark.slow), lines_of_one_product])
+@pytest.mark.parametrize(
+    "lines_of",
+    [
+        pytest.param(lines_of_a_glutton, marks=pytest.mark.slow),
+        pytest.param(lines_of_one_product, marks=pytest.mark.slow),
+    ],
+)
 def test_every_model_has_lists_for_odd_customers_or_says_why(
     spark: SparkSession, make_rows: Callable[..., DataFrame], lines_of: Callable[[SparkSession], DataFrame]
 ) -> None:

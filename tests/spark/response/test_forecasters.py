@@ -112,6 +112,7 @@ def test_calibration_rows_are_forecast_from_one_origin_as_coming_weeks_will_be(s
     assert sorted(found["horizon_weeks"]) == [float(h) for h in (1, 2, 3, 4) for _ in range(2)]
 
 
+@pytest.mark.slow
 def test_a_cell_that_never_sold_weighs_next_to_nothing_and_is_forecast_as_nothing(spark: SparkSession) -> None:
     past, _ = simulate(weeks=20, later=0, categories=3)
     past.loc[past["category"] == "c01", "gross_amount"] = 0.0

@@ -66,6 +66,7 @@ def told(make_rows: MakeRows, models: RedemptionModels, rows: list[dict[str, Any
     return [row.asDict() for row in made.orderBy("customer_id", "arm").collect()]
 
 
+@pytest.mark.slow
 def test_recovers_who_redeems_and_how_many(make_rows: MakeRows, tmp_path: Path) -> None:
     models = fit(make_rows, decisions(2400), redemption_models=("logistic",))
     assert models.model is not None

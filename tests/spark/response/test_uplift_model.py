@@ -103,6 +103,7 @@ class TestModel:
     def test_no_rows_give_no_rows(self, model: UpliftModel, rows: DataFrame) -> None:
         assert scored(model, rows.where("false")).empty
 
+    @pytest.mark.slow
     def test_the_layout_of_the_rows_changes_nothing(self, model: UpliftModel, rows: DataFrame) -> None:
         other = fit(rows.repartition(7).orderBy(F.rand(3)))
         one, two = (each.fitted() for each in (model, other))

@@ -102,6 +102,7 @@ def warehouse(spark: SparkSession, tmp_path: Path, tracking: str) -> Warehouse:
     return Warehouse(spark, tmp_path, tracking)
 
 
+@pytest.mark.slow
 def test_only_what_a_setting_decides_is_made_again(warehouse: Warehouse) -> None:
     assert warehouse.run(*everything()).skipped == ()
     assert warehouse.run(*everything(), report={"title": "t"}).finished == ()
@@ -148,6 +149,7 @@ def test_a_stage_that_fails_before_it_writes_leaves_what_there_was(warehouse: Wa
     assert warehouse.run(features()).finished == ()
 
 
+@pytest.mark.slow
 def test_forced_runs_have_accounts_of_their_own(warehouse: Warehouse) -> None:
     for _ in range(2):
         warehouse.run(ingest(), features(), force=True)
@@ -176,6 +178,7 @@ def test_ingest_serves_every_date(warehouse: Warehouse) -> None:
     assert [row.as_of_date for row in warehouse.accounts() if row.stage == "ingest"] == [None, None]
 
 
+@pytest.mark.slow
 def test_a_new_limitation_of_the_source_is_kept_though_nothing_came(warehouse: Warehouse) -> None:
     def with_less(stage: Stage) -> None:
         take_in(stage)

@@ -138,6 +138,7 @@ def test_every_regressor_tells_what_is_spent(make_rows: MakeRows, name: str) -> 
     [(("logistic",), ("linear",)), pytest.param((("forest", "logistic"), ("blend",)), marks=pytest.mark.slow)],
     ids=["default", "trees"],
 )
+@pytest.mark.slow
 def test_the_layout_of_rows_changes_nothing(make_rows: MakeRows, models: tuple[tuple[str, ...], ...]) -> None:
     shoppers = histories(make_rows, [(3, 20.0, 0.0), (3, 20.0, 0.012)], each=40)
     options = dict(zip(("churn_models", "spend_models"), models, strict=True))

@@ -48,6 +48,7 @@ def fit(frame: DataFrame) -> EntityFit:
     return fit_entity_clusters(frame, PRODUCTS, counts=(2, 3, 4), smallest_rate=0.02, seed=5)
 
 
+@pytest.mark.slow
 def test_kinds_of_products_are_found_and_named_in_any_layout(make_rows: MakeRows, tmp_path: Path) -> None:
     frame = products(make_rows)
     found = fit(frame)

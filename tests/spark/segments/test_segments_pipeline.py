@@ -226,6 +226,7 @@ def test_no_dense_group_is_one_segment(spark: SparkSession, make_rows: MakeRows)
     assert any("too few or too alike for 2 segments: 1 instead" in text for text in stage.limitations)
 
 
+@pytest.mark.slow
 def test_columns_nobody_has_are_left_out_and_said(spark: SparkSession, make_rows: MakeRows) -> None:
     rows = [{"weekly_spend_amount": float(10 ** (1 + i % 2) + i / 100), "weekend_order_rate": 0.5} for i in range(12)]
     stage = run(spark, make_rows, rows)
@@ -318,6 +319,7 @@ def test_churn_and_spend_are_predicted_for_everybody(spark: SparkSession, make_r
     assert stage.figures["lifetime_alpha"] > 0
 
 
+@pytest.mark.slow
 def test_customers_are_followed_from_the_date_before(spark: SparkSession, make_rows: MakeRows) -> None:
     rows = [{"weekly_spend_amount": float(10 ** (1 + place % 2) + place / 100)} for place in range(12)]
     now = run(spark, make_rows, rows)

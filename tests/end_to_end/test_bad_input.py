@@ -80,6 +80,7 @@ def test_an_unwritable_warehouse_is_named(place: Place) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_unreachable_mlflow_is_named(place: Place) -> None:
     assert_refused(
         place.run("pipeline", "--set", "tracking.uri=http://127.0.0.1:9"), "http://127.0.0.1:9", "tracking.uri"
@@ -92,6 +93,7 @@ def test_wrong_settings_are_told_together(place: Place) -> None:
     assert run.returncode == 2
 
 
+@pytest.mark.slow
 def test_a_stage_called_too_early_says_so(place: Place) -> None:
     assert_refused(place.run("plan"), "stage plan does not find its inputs", "jobs/pipeline.py")
 

@@ -77,6 +77,7 @@ def test_stores_are_touched_by_whom_they_sell_to(make_rows: MakeRows) -> None:
     assert rows["synthetic_control"].p_value > 0.05
 
 
+@pytest.mark.slow
 def test_too_few_donors_and_a_poor_fit_stop_a_conclusion(make_rows: MakeRows) -> None:
     lines = lines_of("category", 50.0)
     few = found(make_rows, CampaignEffectSettings(min_donors=30), lines)

@@ -224,6 +224,7 @@ def test_the_draw_is_balanced_in_each_stratum_and_logged_with_its_propensities(d
     assert abs(by_arm["none"] - by_arm["coupon"]) < 0.15
 
 
+@pytest.mark.slow
 def test_a_drawn_experiment_stays_as_it_is(drawn: FakeStage) -> None:
     again = designed(drawn.tables, DESIGN)
     for table in (ASSIGNMENTS, EXPERIMENT_UNITS, EXPERIMENTS):

@@ -58,7 +58,7 @@ def inverse_weights(rows: DataFrame, size: int = SIZE) -> dict[str, tuple[float,
         # Tied within two groups only, one of which the budget does not reach in full.
         pytest.param(("p",), {"value_amount": "IF(customer_id < 'c01500', 9.0, 3.0)"}, marks=pytest.mark.slow),
         # Two promotions of one arm: the same value, other costs.
-        (("p", "q"), {"cost_amount": "IF(promotion_id = 'p', 1.0, 2.0)"}),
+        pytest.param(("p", "q"), {"cost_amount": "IF(promotion_id = 'p', 1.0, 2.0)"}, marks=pytest.mark.slow),
         # Nobody is like anybody.
         pytest.param(("p",), {"value_amount": "1.0 + crc32(customer_id) / 4294967296.0"}, marks=pytest.mark.slow),
     ],

@@ -186,6 +186,7 @@ class TestForecasters:
         assert len(lifts) == 20
         assert lifts["gbt_lift_rate"].mean() > 0.4
 
+    @pytest.mark.slow
     def test_the_order_of_rows_changes_nothing(
         self, world: tuple[DataFrame, DataFrame, Forecasters], spark: SparkSession
     ) -> None:

@@ -65,6 +65,7 @@ def test_it_falls_back_where_all_respond_alike(alike: DataFrame) -> None:
 
 
 @pytest.mark.spark
+@pytest.mark.slow
 def test_it_personalises_within_a_budget_where_they_differ(different: DataFrame) -> None:
     told = compare_policies(
         rows=different,

@@ -160,6 +160,7 @@ def test_forced_runs_have_accounts_of_their_own(warehouse: Warehouse) -> None:
     assert told == [("ingest", False), ("ingest", True), *once, *once]
 
 
+@pytest.mark.slow
 def test_what_was_taken_in_is_part_of_the_identity(warehouse: Warehouse) -> None:
     taking = Pipeline("ingest", "", (), (bronze_of(PRODUCTS),), leave_nothing, is_dated=False)
     reading = Pipeline("features", "", taking.writes, (AFFINITY,), leave_nothing, ("features",))
@@ -172,6 +173,7 @@ def test_what_was_taken_in_is_part_of_the_identity(warehouse: Warehouse) -> None
     assert others == [first.run_id, both.run_id]
 
 
+@pytest.mark.slow
 def test_ingest_serves_every_date(warehouse: Warehouse) -> None:
     warehouse.run(ingest(), features())
     assert warehouse.run(ingest(), features(), as_of_date=date(2024, 3, 4)).finished == ("features",)

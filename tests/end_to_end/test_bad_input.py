@@ -73,6 +73,7 @@ def test_bad_sources_are_named(place: Place, content: str, changes: dict[str, st
     assert_refused(place.run("pipeline", "--config", shop(place, content, **changes)), *told)
 
 
+@pytest.mark.slow
 def test_an_unwritable_warehouse_is_named(place: Place) -> None:
     (place.folder / "file").write_text("")
     assert_refused(

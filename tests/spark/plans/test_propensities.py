@@ -54,7 +54,7 @@ def inverse_weights(rows: DataFrame, size: int = SIZE) -> dict[str, tuple[float,
 @pytest.mark.parametrize(
     ("promotions", "columns"),
     [
-        (("p",), {}),
+        pytest.param(("p",), {}, marks=pytest.mark.slow),
         # Tied within two groups only, one of which the budget does not reach in full.
         pytest.param(("p",), {"value_amount": "IF(customer_id < 'c01500', 9.0, 3.0)"}, marks=pytest.mark.slow),
         # Two promotions of one arm: the same value, other costs.

@@ -112,6 +112,7 @@ def test_only_what_a_setting_decides_is_made_again(warehouse: Warehouse) -> None
     assert warehouse.run(*everything(), plan={"weeks": 8}).finished == ("response", "plan")
 
 
+@pytest.mark.slow
 def test_what_an_interrupted_run_wrote_is_not_taken_for_finished(warehouse: Warehouse) -> None:
     def killed(stage: Stage) -> None:
         leave_nothing(stage)

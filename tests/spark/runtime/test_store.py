@@ -44,6 +44,7 @@ def test_a_date_is_replaced_and_others_stay(store: Store, make_rows: MakeRows) -
     assert [row.customer_id for row in store.read(AFFINITY, NEXT_DAY).collect()] == ["c"]
 
 
+@pytest.mark.slow
 def test_the_newest_date_before_is_found(store: Store, make_rows: MakeRows) -> None:
     assert store.read_before(AFFINITY, NEXT_DAY).isEmpty()
     for day in (date(2017, 9, 4), DAY, NEXT_DAY):

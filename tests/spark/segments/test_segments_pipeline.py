@@ -235,6 +235,7 @@ def test_columns_nobody_has_are_left_out_and_said(spark: SparkSession, make_rows
 
 
 @pytest.mark.parametrize("customers", [1, 12], ids=["one customer", "customers all alike"])
+@pytest.mark.slow
 def test_who_cannot_be_told_apart_is_one_segment(spark: SparkSession, make_rows: MakeRows, customers: int) -> None:
     stage = run(spark, make_rows, [{"weekly_spend_amount": 10.0, "discount_depth_rate": 0.1}] * customers)
     assert [(row["segment_id"], row["distance"]) for row in stage.rows(SEGMENT_CUSTOMERS)] == [(0, 0.0)] * customers

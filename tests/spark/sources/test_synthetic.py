@@ -112,6 +112,7 @@ def test_after_the_campaign_sales_dip(spark: SparkSession) -> None:
     assert effects[1] < CAMPAIGN_WEEKS * effects[0]
 
 
+@pytest.mark.slow
 def test_levers_multiply_the_rate(spark: SparkSession) -> None:
     """Per category and type, lines in price-cut weeks against weeks without any lever, now or lately."""
     source = SMALL.model_copy(update={"customers": 3_000, "campaign_week": 11})

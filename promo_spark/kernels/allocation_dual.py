@@ -14,8 +14,9 @@ from scipy.optimize import Bounds, minimize
 
 from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_problem import AllocationProblem, Floats, Ints, RowBounds, price_tables
-from promo_spark.kernels.allocation_response import TIES, draw_uniform, noise_weights, respond
+from promo_spark.kernels.allocation_response import TIES, noise_weights, respond
 from promo_spark.kernels.allocation_sample import HIGHEST, Sample, Scales, coefficients, thin, weighted_sums
+from promo_spark.kernels.hash_draws import draw_uniform
 
 _FIRST_PAIRS = 400_000
 _STEPS = 60

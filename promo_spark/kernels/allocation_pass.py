@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from promo_spark.kernels.allocation_problem import AllocationProblem, Bools, Floats, Ints, PriceTables
-from promo_spark.kernels.allocation_response import AROUND, PairBlock, Response, chosen_sums, draw_uniform, respond
+from promo_spark.kernels.allocation_response import AROUND, PairBlock, Response, chosen_sums, respond
 from promo_spark.kernels.allocation_sample import Sample, weighted_sums
+from promo_spark.kernels.hash_draws import draw_uniform
 
 
 class Everyone(NamedTuple):

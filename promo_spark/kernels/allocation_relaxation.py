@@ -10,7 +10,8 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_problem import AllocationProblem, Floats, Ints, RowBounds
-from promo_spark.kernels.allocation_response import TIES, PairBlock, draw_uniform, noise_weights
+from promo_spark.kernels.allocation_response import TIES, PairBlock, noise_weights
+from promo_spark.kernels.hash_draws import draw_uniform
 
 _TIGHT = 1e-9
 

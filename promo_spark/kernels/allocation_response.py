@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from promo_spark.kernels.allocation_greedy import NONE, take_best
 from promo_spark.kernels.allocation_problem import AllocationProblem, Bools, Floats, Ints, PriceTables
+from promo_spark.kernels.hash_draws import draw_uniform
 
 TIES, SAMPLING, AROUND = 0, 1, 2
 """Streams of random numbers."""
@@ -79,21 +80,6 @@ class Response(NamedTuple):
     entering: Ints
 
 
-def draw_uniform(keys: Ints, stream: int) -> Floats:
-    """A number from 0 to 1 for each key, the same ever after, shape (keys,); independent between streams.
-
-    The mix is that of SplitMix64 (Steele, Lea and Flood, 2014).
-
-    >>> draw_uniform(np.array([7, 7]), 0).round(6).tolist()
-    [0.38983, 0.38983]
-    """
-    mixed: NDArray[np.uint64] = keys.view(np.uint64) + np.uint64((stream + 1) * 0x9E3779B97F4A7C15 % 2**64)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    uniform: Floats = ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return uniform
-
-
 def respond(block: PairBlock, problem: AllocationProblem, tables: PriceTables, noise: float) -> Response:
     """Choose what is best for each customer under prices.
 
@@ -156,7 +142,11 @@ def rounding_error(problem: AllocationProblem, tables: PriceTables, totals: tupl
 
 
 def noise_weights(promotions: int) -> Floats:
-    """One per promotion, all different, and one for no promotion."""
+    """One per promotion, all different, and one for no promotion.
+
+    >>> noise_weights(2).tolist()
+    [0.5, 1.0, 0.0]
+    """
     return np.append((1 + np.arange(promotions)) / promotions, 0.0)
 
 

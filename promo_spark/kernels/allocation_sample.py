@@ -10,7 +10,8 @@ from scipy import sparse
 
 from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_problem import AllocationProblem, Floats, Ints
-from promo_spark.kernels.allocation_response import NOISE, SAMPLING, PairBlock, chosen_sums, draw_uniform
+from promo_spark.kernels.allocation_response import NOISE, SAMPLING, PairBlock, chosen_sums
+from promo_spark.kernels.hash_draws import draw_uniform
 
 HIGHEST = 1e4
 """No price makes a typical coefficient worth more than so many typical values."""

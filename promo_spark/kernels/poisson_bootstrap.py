@@ -6,12 +6,11 @@ However rows are spread over tasks, a cluster gets the same counts, and tasks ad
 import numpy as np
 from numpy.typing import NDArray
 
+from promo_spark.kernels.hash_draws import draw_uniform
+
 Ints = NDArray[np.int64]
 Counts = NDArray[np.float64]
 
-_GOLDEN, _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_BITS = np.uint64(11)
-_SCALE = 2.0**-53
 # P(at most k) of a Poisson distribution of mean 1; 20 is never passed in practice.
 _CUMULATED = np.cumsum(np.exp(-1.0) / np.cumprod(np.concatenate([[1.0], np.arange(1.0, 20.0)])))
 
@@ -26,17 +25,12 @@ def poisson_counts(hashes: Ints, replicates: int) -> Counts:
     Returns:
         Shape (n_clusters, replicates).
 
-    Source: Chamandy, Muralidharan, Najmi and Naidu 2012; SplitMix64 (Steele, Lea and Flood 2014) turns hash and
-    replicate into a uniform number. Complexity: O(n_clusters * replicates).
+    Source: Chamandy, Muralidharan, Najmi and Naidu 2012. Complexity: O(n_clusters * replicates).
 
     >>> one = poisson_counts(np.array([7, 8]), 4)
     >>> bool((one[1] == poisson_counts(np.array([8]), 4)[0]).all())
     True
     """
-    states = hashes.astype(np.uint64)[:, None] + _GOLDEN * np.arange(1, replicates + 1, dtype=np.uint64)
-    mixed = (states ^ (states >> np.uint64(30))) * _FIRST
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * _SECOND
-    mixed ^= mixed >> np.uint64(31)
-    uniform = (mixed >> _BITS) * _SCALE
+    uniform = draw_uniform(hashes[:, None], np.arange(replicates))
     counts: Counts = np.searchsorted(_CUMULATED, uniform, side="right").astype(np.float64)
     return counts

@@ -14,8 +14,9 @@ from pyspark.sql import functions as F
 from promo_spark.kernels.allocation import sort_block
 from promo_spark.kernels.allocation_pass import Everyone, Look, PassResult, RunPass, run_block
 from promo_spark.kernels.allocation_problem import AllocationProblem
-from promo_spark.kernels.allocation_response import SAMPLING, PairBlock, draw_uniform
+from promo_spark.kernels.allocation_response import SAMPLING, PairBlock
 from promo_spark.kernels.allocation_sample import Sample, join_blocks
+from promo_spark.kernels.hash_draws import draw_uniform
 from promo_spark.plans.packed_pairs import PAIR_COLUMNS, STRATUM_SHARE, decode_blocks, encode_pairs
 
 SAMPLE_PAIRS = 2_000_000

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from promo_spark.kernels.allocation_response import SAMPLING, PairBlock, draw_uniform
+from promo_spark.kernels.allocation_response import SAMPLING, PairBlock
+from promo_spark.kernels.hash_draws import draw_uniform
 
 STRATUM_SHARE = 1 / 64
 """Share of customers in stratum 0."""

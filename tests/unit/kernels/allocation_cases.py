@@ -11,8 +11,9 @@ from promo_spark.kernels.allocation import Plan, find_plan, sort_block
 from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_pass import Everyone, Look, PassResult, run_block
 from promo_spark.kernels.allocation_problem import AllocationProblem, CouplingRow, Floats, Ints
-from promo_spark.kernels.allocation_response import SAMPLING, PairBlock, chosen_sums, draw_uniform, respond
+from promo_spark.kernels.allocation_response import SAMPLING, PairBlock, chosen_sums, respond
 from promo_spark.kernels.allocation_sample import Sample, join_blocks
+from promo_spark.kernels.hash_draws import draw_uniform
 
 
 def make_row(

@@ -9,8 +9,9 @@ from promo_spark.kernels.allocation_dual import lowest_in_box, minimise_dual
 from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_problem import AllocationProblem, price_tables
 from promo_spark.kernels.allocation_relaxation import exact_prices, write_program
-from promo_spark.kernels.allocation_response import PairBlock, chosen_sums, draw_uniform, respond, rounding_error
+from promo_spark.kernels.allocation_response import PairBlock, chosen_sums, respond, rounding_error
 from promo_spark.kernels.allocation_sample import Sample, measure_scales
+from promo_spark.kernels.hash_draws import draw_uniform
 from tests.unit.kernels.allocation_cases import choices_of, draw_pairs, make_row
 from tests.unit.kernels.test_allocation import every_kind_of_row
 

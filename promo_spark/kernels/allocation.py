@@ -15,7 +15,7 @@ from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_infeasible import explain, refuse_runaway
 from promo_spark.kernels.allocation_pass import Everyone, Look, PassResult, RunPass, Ties, find_ties
 from promo_spark.kernels.allocation_problem import AllocationProblem, Floats, Ints, PriceTables, RowBounds, price_tables
-from promo_spark.kernels.allocation_response import PairBlock, chosen_sums, respond, rounding_error
+from promo_spark.kernels.allocation_response import chosen_sums, respond, rounding_error
 from promo_spark.kernels.allocation_sample import Sample, Scales, measure_scales
 from promo_spark.kernels.allocation_settlement import find_prices, row_sizes, settle
 
@@ -98,7 +98,7 @@ def find_plan(
             refuse_runaway(problem, prices, scales, run_pass)
         look = look_ahead(problem, sample, everyone, prices, scales)
         result = run_pass([look])[0]
-        ties = find_ties(sort_block(result.near), problem, look)
+        ties = find_ties(result.near, problem, look)
         plan, missed = complete_plan(problem, everyone, (prices, scales, look), (result, ties), allowed_gap)
         upper = min(upper, plan.upper_bound)
         if not missed.any() and (best is None or plan.value > best.value):
@@ -150,16 +150,6 @@ def complete_plan(
     return plan, settlement.missed
 
 
-def sort_block(block: PairBlock) -> PairBlock:
-    """The block by cell and key.
-
-    >>> block = PairBlock(np.array([4, 3]), np.zeros(2, dtype=np.int64), None, np.ones((1, 2)), np.ones((1, 2)))
-    >>> sort_block(block).keys.tolist()
-    [3, 4]
-    """
-    return block.take(np.lexsort((block.keys, block.cells)))
-
-
 def look_ahead(
     problem: AllocationProblem,
     sample: Sample,
@@ -199,7 +189,12 @@ def _reach(problem: AllocationProblem, sample: Sample, slots: Ints, prices: Floa
 
 
 def _snap(sums: Floats) -> Floats:
-    """Sums without their last bits, which hang on the order of adding."""
+    """Sums without their last bits, which hang on the order of adding.
+
+    >>> sums = np.array([[[0.1 + 0.2, 7.0]]])
+    >>> bool((_snap(sums) == _snap(np.array([[[0.3, 7.0]]]))).all())
+    True
+    """
     top = np.abs(sums).max(axis=(1, 2), keepdims=True)
     unit = 2.0 ** (np.ceil(np.log2(np.where(top > 0, top, 1.0))) - _SNAP_BITS)
     return np.rint(sums / unit) * unit

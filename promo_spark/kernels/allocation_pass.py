@@ -67,7 +67,7 @@ class Look(NamedTuple):
 
 
 RunPass = Callable[[Sequence[Look]], list[PassResult]]
-"""Goes through everyone once, and answers each look."""
+"""Goes through everyone once, and answers each look; customers handed over come by cell and key."""
 
 
 def run_block(block: PairBlock, problem: AllocationProblem, look: Look) -> PassResult:

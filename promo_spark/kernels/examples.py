@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from promo_spark.kernels.candidates import Candidates
 from promo_spark.kernels.habits import Purchases
+from promo_spark.kernels.hash_draws import draw_uniform
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -41,19 +42,5 @@ def draw_examples(found: Candidates, labels: Bools, slot: str, keys: Ints, share
     """
     competes = found.competes(slot)
     buyers = np.bincount(found.customers[labels & competes], minlength=len(keys)) > 0
-    drawn = uniform_hash(keys[found.customers], found.products) < share
+    drawn = draw_uniform(keys[found.customers], found.products) < share
     return np.flatnonzero(competes & buyers[found.customers] & (labels | drawn))
-
-
-def uniform_hash(keys: Ints, products: Ints) -> NDArray[np.float64]:
-    """A number from 0 to 1 for each pair that depends on nothing else (the finaliser of SplitMix64).
-
-    >>> bool(abs(uniform_hash(np.zeros(10_000, dtype=np.int64), np.arange(10_000)).mean() - 0.5) < 0.01)
-    True
-    """
-    with np.errstate(over="ignore"):
-        mixed = keys.astype(np.uint64) + (products.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    hashed: NDArray[np.float64] = (mixed ^ (mixed >> np.uint64(31))) / 2.0**64
-    return hashed

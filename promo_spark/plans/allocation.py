@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyspark.core.broadcast import Broadcast
 from pyspark.sql import DataFrame
 
-from promo_spark.kernels.allocation import Plan, complete_plan, find_plan, look_ahead, sort_block
+from promo_spark.kernels.allocation import Plan, complete_plan, find_plan, look_ahead
 from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_pass import Look, find_ties
 from promo_spark.kernels.allocation_problem import AllocationProblem, Ints
@@ -138,7 +138,7 @@ def budget_curve(
     results = make_runner(packed, problem)([look for *_, look in asked])
     points = []
     for budget, (shifted, prices, scales, look), result in zip(budgets, asked, results, strict=True):
-        ties = find_ties(sort_block(result.near), shifted, look)
+        ties = find_ties(result.near, shifted, look)
         plan, missed = complete_plan(shifted, everyone, (prices, scales, look), (result, ties), 5e-5)
         is_kept = not missed.any()
         cost = float(shifted.usage(plan.sums)[place]) if is_kept else np.nan

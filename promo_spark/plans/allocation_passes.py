@@ -11,7 +11,6 @@ from pyspark.core.broadcast import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from promo_spark.kernels.allocation import sort_block
 from promo_spark.kernels.allocation_pass import Everyone, Look, PassResult, RunPass, run_block
 from promo_spark.kernels.allocation_problem import AllocationProblem
 from promo_spark.kernels.allocation_response import SAMPLING, PairBlock
@@ -61,7 +60,7 @@ def draw_sample(packed: DataFrame, problem: AllocationProblem, everyone: Everyon
                 yield _pair_batch(block.take(chosen), problem.promotion_count)
 
     table = packed.select(*PAIR_COLUMNS).mapInArrow(draw, _PAIRS).toArrow()
-    block = sort_block(join_blocks(list(decode_blocks(table)), problem.promotion_count))
+    block = join_blocks(list(decode_blocks(table)), problem.promotion_count)
     drawn = np.bincount(block.cells, minlength=problem.cell_count)
     return Sample(block, (everyone.members / np.maximum(drawn, 1))[block.cells])
 

@@ -7,7 +7,7 @@ from itertools import combinations, pairwise, product
 
 import numpy as np
 
-from promo_spark.kernels.allocation import Plan, find_plan, sort_block
+from promo_spark.kernels.allocation import Plan, find_plan
 from promo_spark.kernels.allocation_greedy import NONE
 from promo_spark.kernels.allocation_pass import Everyone, Look, PassResult, run_block
 from promo_spark.kernels.allocation_problem import AllocationProblem, CouplingRow, Floats, Ints
@@ -52,7 +52,8 @@ def run_in_memory(
     edges = np.linspace(0, len(block.keys), parts + 1).astype(int)
     blocks = [block.take(slice(*pair)) for pair in pairwise(edges)]
     members = np.bincount(block.cells, minlength=problem.cell_count)
-    drawn = sort_block(block.take(np.flatnonzero(draw_uniform(block.keys, SAMPLING) < sample_share)))
+    sampled = block.take(np.flatnonzero(draw_uniform(block.keys, SAMPLING) < sample_share))
+    drawn = join_blocks([sampled], problem.promotion_count)
     kept = np.bincount(drawn.cells, minlength=problem.cell_count)
     sample = Sample(drawn, (members / np.maximum(kept, 1))[drawn.cells])
     tops = [float(np.abs(part).max(axis=0, initial=0.0).sum()) for part in (block.values, block.costs)]

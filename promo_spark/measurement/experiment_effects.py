@@ -89,9 +89,8 @@ def _by_experiment(
     tell: Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame],
     contract: TableContract,
 ) -> DataFrame:
-    fields = ", ".join(f"{column.name} {column.dtype.simpleString()}" for column in contract.columns)
     designs = experiments.groupBy("experiment")
-    return moments.groupBy("experiment").cogroup(designs).applyInPandas(tell, fields)
+    return moments.groupBy("experiment").cogroup(designs).applyInPandas(tell, contract.schema(all_nullable=True))
 
 
 def _cells(moments: pd.DataFrame, plan: Plan) -> Cells:

@@ -126,8 +126,9 @@ def tell_power(*, experiment_moments: DataFrame, settings: ExperimentSettings) -
     Returns:
         measurement.power_curve; metrics of which the baseline shows nothing are left out.
     """
-    fields = ", ".join(f"{column.name} {column.dtype.simpleString()}" for column in POWER_CURVE.columns)
-    return experiment_moments.groupBy("experiment").applyInPandas(_power_teller(settings), fields)
+    return experiment_moments.groupBy("experiment").applyInPandas(
+        _power_teller(settings), POWER_CURVE.schema(all_nullable=True)
+    )
 
 
 def _power_teller(settings: ExperimentSettings) -> Callable[[pd.DataFrame], pd.DataFrame]:

@@ -53,9 +53,8 @@ def compare_groups(*, audited: DataFrame, as_of_date: date, settings: FairnessSe
     ).select("*", "_fact.*")
     is_ratio = F.col("measure").isin(list(MEASURES))
     moments = F.when(is_ratio, F.array(*_ratio_moments())).otherwise(F.array(*_monomials())).alias("moments")
-    fields = ", ".join(f"{column.name} {column.dtype.simpleString()}" for column in FAIRNESS.columns)
     summed = facts.groupBy("as_of_date", *_GROUP).agg(moments)
-    return summed.groupBy("as_of_date").applyInPandas(_judge(as_of_date, settings), fields)
+    return summed.groupBy("as_of_date").applyInPandas(_judge(as_of_date, settings), FAIRNESS.schema(all_nullable=True))
 
 
 def _measured() -> list[Expression]:

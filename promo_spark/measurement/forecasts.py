@@ -44,9 +44,8 @@ def backtest_forecasts(
         measurement.backtests of the subject category_sales; `<metric>_minus_<model>` for the model gbt is negative
         where the trees are better.
     """
-    fields = ", ".join(f"{column.name} {column.dtype.simpleString()}" for column in BACKTESTS.columns)
     judge = _judge(as_of_date, settings.bootstraps, seed)
-    return forecast_actuals.groupBy("as_of_date").applyInPandas(judge, fields)
+    return forecast_actuals.groupBy("as_of_date").applyInPandas(judge, BACKTESTS.schema(all_nullable=True))
 
 
 def _judge(as_of_date: date, bootstraps: int, seed: int) -> Callable[[pd.DataFrame], pd.DataFrame]:

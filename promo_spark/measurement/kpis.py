@@ -60,8 +60,9 @@ def measure_kpis(*, terms: DataFrame, as_of_date: date, settings: KpiSettings) -
     sums = [F.sum(name).alias(f"t_{number}") for number, name in enumerate(TERMS)]
     products = [_product(i, j).alias(f"p_{i}_{j}") for i, j in _PAIRS]
     moments = terms.groupBy(*_SCOPE, "as_of_date").agg(F.count_if(counts).alias("count"), *sums, *products)
-    fields = ", ".join(f"{column.name} {column.dtype.simpleString()}" for column in KPIS.columns)
-    return moments.groupBy("as_of_date").applyInPandas(_tell(as_of_date, settings.interval_level), fields)
+    return moments.groupBy("as_of_date").applyInPandas(
+        _tell(as_of_date, settings.interval_level), KPIS.schema(all_nullable=True)
+    )
 
 
 def _product(i: int, j: int) -> Expression:

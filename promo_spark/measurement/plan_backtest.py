@@ -80,8 +80,7 @@ def backtest_plans(
     rows = over.join(bought, _CELL, "left").withColumns(
         {"as_of_date": F.lit(as_of_date), "actual": F.coalesce("actual", F.lit(0.0))}
     )
-    fields = ", ".join(f"{column.name} {column.dtype.simpleString()}" for column in BACKTESTS.columns)
-    return rows.groupBy("as_of_date").applyInPandas(_judge(as_of_date), fields)
+    return rows.groupBy("as_of_date").applyInPandas(_judge(as_of_date), BACKTESTS.schema(all_nullable=True))
 
 
 def _judge(as_of_date: date) -> Callable[[pd.DataFrame], pd.DataFrame]:

@@ -54,8 +54,9 @@ def backtest_redemptions(
     )
     drawn = judged.orderBy(F.xxhash64("customer_id", "promotion_id"), "customer_id", "promotion_id").limit(_JUDGED)
     rows = drawn.withColumns({"as_of_date": F.lit(as_of_date), "happened": F.coalesce("happened", F.lit(0.0))})
-    fields = ", ".join(f"{column.name} {column.dtype.simpleString()}" for column in BACKTESTS.columns)
-    return rows.groupBy("as_of_date").applyInPandas(_judge(as_of_date, end, settings.bootstraps, seed), fields)
+    return rows.groupBy("as_of_date").applyInPandas(
+        _judge(as_of_date, end, settings.bootstraps, seed), BACKTESTS.schema(all_nullable=True)
+    )
 
 
 def _judge(as_of_date: date, end: date, bootstraps: int, seed: int) -> Callable[[pd.DataFrame], pd.DataFrame]:

@@ -73,8 +73,9 @@ def backtest_segments(
     moments = described.groupBy(F.lit(as_of_date).alias("as_of_date"), "_group.model", "_group.label", "part").agg(
         *sums
     )
-    fields = ", ".join(f"{column.name} {column.dtype.simpleString()}" for column in BACKTESTS.columns)
-    return moments.groupBy("as_of_date").applyInPandas(_judge(as_of_date, end - timedelta(days=1)), fields)
+    return moments.groupBy("as_of_date").applyInPandas(
+        _judge(as_of_date, end - timedelta(days=1)), BACKTESTS.schema(all_nullable=True)
+    )
 
 
 def _judge(as_of_date: date, last: date) -> Callable[[pd.DataFrame], pd.DataFrame]:

@@ -39,7 +39,7 @@ from promo_spark.report.measured import Measured
 from promo_spark.report.page import Heading, render_pages
 from promo_spark.runtime import Pipeline, Stage
 
-_MEASURED = {
+MEASURED = {
     "effects": MEASURED_EFFECTS,
     "experiment_checks": EXPERIMENT_CHECKS,
     "campaign_effects": CAMPAIGN_EFFECTS,
@@ -75,7 +75,7 @@ def run(stage: Stage) -> None:
 
 
 def _measured(stage: Stage) -> Measured:
-    return Measured(**{name: stage.read(table).toPandas() for name, table in _MEASURED.items()})
+    return Measured(**{name: stage.read(table).toPandas() for name, table in MEASURED.items()})
 
 
 def _evidence(stage: Stage) -> Evidence:
@@ -227,7 +227,7 @@ PIPELINE = Pipeline(
         BACKTESTS,
         FORECAST_ACTUALS,
         *(POLICY_VALUES, ASSIGNED_PROMOTIONS, CONSTRAINT_USE, BUDGET_CURVE, BUNDLES, TRIGGERS, PRODUCTS),
-        *(SEGMENT_UPLIFTS, *_MEASURED.values()),
+        *(SEGMENT_UPLIFTS, *MEASURED.values()),
         STAGE_RUNS,
         *_REJECTED,
     ),

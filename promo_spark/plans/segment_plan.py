@@ -86,9 +86,8 @@ def plan_segments(
         weeks=settings.weeks,
     )
     brief = Brief(offers, settings, currency, as_of_date + timedelta(days=settings.lead_days))
-    fields = ", ".join(f"{column.name} {column.dtype.simpleString()}" for column in SEGMENT_PLAN.columns)
     known = candidates.where(F.col("offer_id").isNull() | F.col("offer_id").isin([offer.offer_id for offer in offers]))
-    return known.groupBy("as_of_date").applyInPandas(_planner(brief), fields)
+    return known.groupBy("as_of_date").applyInPandas(_planner(brief), SEGMENT_PLAN.schema(all_nullable=True))
 
 
 def _planner(brief: Brief) -> Callable[[pd.DataFrame], pd.DataFrame]:

@@ -15,7 +15,7 @@ from promo_spark.kernels.safe_policy import PolicyComparison, compare_values
 from promo_spark.kernels.uplift_folds import Block
 from promo_spark.response.uplift_blocks import Gather, sum_blocks
 from promo_spark.response.uplift_learners import Learnt, Uplift, learn_uplift, prepare_learning
-from promo_spark.response.uplift_rows import UpliftRows, prepared_rows
+from promo_spark.response.uplift_rows import UpliftRows, prepare_rows
 
 
 def compare_policies(
@@ -64,7 +64,7 @@ def compare_policies(
         ValueError: The rows, a cost, the budget or the learner's name are at fault.
     """
     _check_costs(contact_costs, budget_per_customer)
-    with prepared_rows(
+    with prepare_rows(
         rows=rows,
         outcomes=(objective,) if cost is None else (objective, cost),
         covariate_names=covariate_names,

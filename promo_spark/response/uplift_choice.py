@@ -14,7 +14,7 @@ from promo_spark.kernels.uplift_judgement import LOSS, Judgement, curve_figures,
 from promo_spark.response.uplift_blocks import Gather, sum_blocks
 from promo_spark.response.uplift_groups import out_of_fold
 from promo_spark.response.uplift_learners import Learnt, Uplift, learn_uplift, prepare_learning
-from promo_spark.response.uplift_rows import PARTS, UpliftRows, prepared_rows
+from promo_spark.response.uplift_rows import PARTS, UpliftRows, prepare_rows
 
 ALL_ARMS = "all"
 _BINS = 200
@@ -81,7 +81,7 @@ def choose_learner(
     """
     if not learners:
         raise ValueError("name at least one learner of uplift")
-    with prepared_rows(
+    with prepare_rows(
         rows=rows,
         outcomes=outcomes,
         covariate_names=covariate_names,

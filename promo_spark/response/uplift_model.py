@@ -22,7 +22,7 @@ from promo_spark.kernels.gram_regression import Floats
 from promo_spark.response.uplift_blocks import matrix_of
 from promo_spark.response.uplift_groups import fit_groups
 from promo_spark.response.uplift_learners import learn_uplift, prepare_learning
-from promo_spark.response.uplift_rows import prepared_rows
+from promo_spark.response.uplift_rows import prepare_rows
 from promo_spark.response.uplift_state import UpliftState, pack_state, unpack_state
 
 CONTRIBUTIONS = "contributions"
@@ -108,7 +108,7 @@ def fit_uplift(
     Raises:
         ValueError: The rows or the learner's name are at fault.
     """
-    with prepared_rows(
+    with prepare_rows(
         rows=rows,
         outcomes=outcomes,
         covariate_names=covariate_names,

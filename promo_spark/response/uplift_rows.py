@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +30,7 @@ class UpliftRows:
     Attributes:
         frame: customer_id, decision_id, arm_index, fold, part, propensity, covariates, outcomes; each customer's rows
             side by side.
-            Persisted: call ``release``.
+            Persisted: use the rows in a ``with``, or call ``release``.
         arms: Names of the arms, the control first.
         outcomes: Names of the outcomes, in the order of the array.
         covariate_names: Names of the covariates, in the order of the array.
@@ -57,35 +55,16 @@ class UpliftRows:
     diagnostics: dict[str, float] = field(default_factory=dict)
     held: tuple[DataFrame, ...] = ()
 
+    def __enter__(self) -> UpliftRows:
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self.release()
+
     def release(self) -> None:
         """Let go of what is persisted."""
         for frame in (self.frame, *self.held):
             frame.unpersist()
-
-
-@contextmanager
-def prepared_rows(
-    *,
-    rows: DataFrame,
-    outcomes: tuple[str, ...],
-    covariate_names: tuple[str, ...],
-    folds: int,
-    propensity_floor: float,
-    seed: int,
-) -> Iterator[UpliftRows]:
-    """What ``prepare_rows`` returns, let go of in the end."""
-    prepared = prepare_rows(
-        rows=rows,
-        outcomes=outcomes,
-        covariate_names=covariate_names,
-        folds=folds,
-        propensity_floor=propensity_floor,
-        seed=seed,
-    )
-    try:
-        yield prepared
-    finally:
-        prepared.release()
 
 
 def prepare_rows(

@@ -17,7 +17,7 @@ from promo_spark.kernels.gram_regression import Floats, Standardiser
 from promo_spark.kernels.uplift_folds import score_rows
 from promo_spark.response.uplift_blocks import to_block, whole_customers
 from promo_spark.response.uplift_learners import prepare_learning
-from promo_spark.response.uplift_rows import prepared_rows
+from promo_spark.response.uplift_rows import prepare_rows
 
 _Maker = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
@@ -80,7 +80,7 @@ def estimate_segment_uplift(
     Raises:
         ValueError: The rows are at fault.
     """
-    with prepared_rows(
+    with prepare_rows(
         rows=rows,
         outcomes=outcomes,
         covariate_names=covariate_names,

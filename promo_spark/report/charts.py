@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, ACCENT, SECOND, MUTED, BAND = "#1f2933", "#0b7285", "#d9480f", "#9aa5b1", "#c5e3e8"
+NORMAL = 1.96
+"""Standard errors to the ends of a 95 % interval."""
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9.5,
@@ -41,6 +43,34 @@ def svg(figure: Figure) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
+
+
+def forest(
+    labels: list[str], values: pd.Series, lows: pd.Series, highs: pd.Series, *, colours: list[str], words: str
+) -> Figure:
+    """Values with their intervals, the first row on top.
+
+    Args:
+        labels: Of the rows.
+        values: Where the dots are.
+        lows: Lower ends; no line where one is unknown.
+        highs: Upper ends.
+        colours: Of the rows.
+        words: Below the axis.
+    """
+    with mpl.rc_context(STYLE):
+        figure, axes = new_axes(7.6, 0.9 + 0.26 * max(len(labels), 1))
+        parts = zip(values.astype(float), lows.astype(float), highs.astype(float), colours, strict=True)
+        for place, (value, low, high, colour) in enumerate(parts):
+            at = len(labels) - 1 - place
+            axes.plot(value, at, "o", color=colour, ms=4)
+            if np.isfinite(low) and np.isfinite(high):
+                axes.plot([low, high], [at, at], color=colour, lw=1.4)
+        axes.axvline(0, color=MUTED, lw=0.8)
+        axes.set_yticks(range(len(labels)), labels[::-1])
+        axes.set_xlabel(words, loc="right")
+        axes.margins(y=0.05)
+    return figure
 
 
 def segment_map(profiles: pd.DataFrame) -> Figure:

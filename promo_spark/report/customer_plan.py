@@ -15,7 +15,7 @@ from promo_spark.contracts.decisions import NO_ARM, SEGMENT_UPLIFTS
 from promo_spark.contracts.ideas import BUNDLES
 from promo_spark.contracts.measurement import POLICY_VALUES
 from promo_spark.contracts.table import TableContract
-from promo_spark.report.charts import ACCENT, MUTED, SECOND, STYLE, new_axes
+from promo_spark.report.charts import ACCENT, MUTED, NORMAL, SECOND, STYLE, forest, new_axes
 
 _SUMS = ("customer_count", "exploration_count", "expected_redemption_count", "value_amount", "cost_amount")
 
@@ -99,15 +99,13 @@ def policy_chart(policies: pd.DataFrame, currency: str) -> Figure:
         policies: measurement.policy_values.
         currency: Of all amounts.
     """
-    rows = policies.sort_values("value_amount")
-    with mpl.rc_context(STYLE):
-        figure, axes = new_axes(6.4, 1.0 + 0.4 * len(rows))
-        values, errors = (rows[name].astype(float).tolist() for name in ("value_amount", "standard_error"))
-        colours = [ACCENT if chosen else MUTED for chosen in rows["is_chosen"].astype(bool)]
-        for place, (value, error, colour) in enumerate(zip(values, errors, colours, strict=True)):
-            axes.errorbar(value, place, xerr=1.96 * error, fmt="o", color=colour, ms=5)
-        axes.axvline(0.0, color=MUTED, lw=0.8)
-        axes.set_yticks(range(len(rows)), list(rows["policy"]))
-        axes.set_xlabel(f"value per customer beside giving nothing, {currency} (blue: followed)")
-        axes.margins(y=0.3)
-    return figure
+    rows = policies.sort_values("value_amount", ascending=False)
+    values, reach = rows["value_amount"].astype(float), NORMAL * rows["standard_error"].astype(float)
+    return forest(
+        list(rows["policy"]),
+        values,
+        values - reach,
+        values + reach,
+        colours=[ACCENT if chosen else MUTED for chosen in rows["is_chosen"].astype(bool)],
+        words=f"value per customer beside giving nothing, {currency} (blue: followed)",
+    )

@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from promo_spark.report.charts import ACCENT, MUTED, SECOND, STYLE, new_axes
+from promo_spark.report.charts import ACCENT, MUTED, NORMAL, SECOND, STYLE, forest, new_axes
 from promo_spark.report.measured import PLANNED, UNTOLD
 
 _MOST_ROWS = 60
-_NORMAL = 1.96
 
 
 def effect_chart(effects: pd.DataFrame) -> Figure:
@@ -23,7 +22,7 @@ def effect_chart(effects: pd.DataFrame) -> Figure:
     rows = effects[effects["relative_effect"].notna()].head(_MOST_ROWS)
     labels = [f"{row.metric} · {row.arm} · {row.method}".replace("_", " ") for row in rows.itertuples()]
     colours = np.where(rows["is_headline"].astype(bool), ACCENT, MUTED)
-    return _forest(
+    return forest(
         labels,
         100 * rows["relative_effect"],
         100 * rows["relative_low"],
@@ -45,7 +44,7 @@ def campaign_chart(effects: pd.DataFrame) -> Figure:
     colours = np.where(rows["verdict"] == UNTOLD, MUTED, ACCENT).tolist()
     labels = [f"{row.promotion_id} ({row.start_date})" for row in rows.itertuples()]
     words = f"{metric.replace('_', ' ')} per targeted customer and week"
-    return _forest(labels, rows["effect"], rows["low"], rows["high"], colours=colours, words=words)
+    return forest(labels, rows["effect"], rows["low"], rows["high"], colours=colours, words=words)
 
 
 def off_policy_chart(policies: pd.DataFrame, currency: str) -> Figure:
@@ -56,11 +55,11 @@ def off_policy_chart(policies: pd.DataFrame, currency: str) -> Figure:
         currency: Of all amounts.
     """
     rows = policies[(policies["estimator"] == "doubly_robust") & policies["gain_amount"].notna()]
-    reach = _NORMAL * rows["gain_error"].astype(float)
+    reach = NORMAL * rows["gain_error"].astype(float)
     colours = np.where(rows["is_concluded"].astype(bool), ACCENT, MUTED).tolist()
     words = f"gain per decision over giving nothing, {currency}"
     gains = rows["gain_amount"].astype(float)
-    return _forest(rows["policy"].tolist(), gains, gains - reach, gains + reach, colours=colours, words=words)
+    return forest(rows["policy"].tolist(), gains, gains - reach, gains + reach, colours=colours, words=words)
 
 
 def fairness_chart(fairness: pd.DataFrame) -> Figure:
@@ -73,7 +72,7 @@ def fairness_chart(fairness: pd.DataFrame) -> Figure:
     rows = rows.sort_values(["attribute", "group_value"]).head(_MOST_ROWS)
     differs = rows["passed"].eq(other=False)
     labels = [f"{row.attribute}: {row.group_value}".replace("_", " ") for row in rows.itertuples()]
-    return _forest(
+    return forest(
         labels,
         100 * rows["difference"],
         100 * rows["low"],
@@ -98,22 +97,4 @@ def pressure_chart(pressure: pd.DataFrame) -> Figure:
         axes.set_xlabel("contacts per customer")
         axes.set_ylabel("% of customers")
         axes.legend(frameon=False)
-    return figure
-
-
-def _forest(
-    labels: list[str], values: pd.Series, lows: pd.Series, highs: pd.Series, *, colours: list[str], words: str
-) -> Figure:
-    with mpl.rc_context(STYLE):
-        figure, axes = new_axes(7.6, 0.9 + 0.26 * max(len(labels), 1))
-        parts = zip(values.astype(float), lows.astype(float), highs.astype(float), colours, strict=True)
-        for place, (value, low, high, colour) in enumerate(parts):
-            at = len(labels) - 1 - place
-            axes.plot(value, at, "o", color=colour, ms=4)
-            if np.isfinite(low) and np.isfinite(high):
-                axes.plot([low, high], [at, at], color=colour, lw=1.4)
-        axes.axvline(0, color=MUTED, lw=0.8)
-        axes.set_yticks(range(len(labels)), labels[::-1])
-        axes.set_xlabel(words, loc="right")
-        axes.margins(y=0.05)
     return figure

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
 from pyspark.sql import DataFrame, Row
-from pyspark.sql.types import DecimalType
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
@@ -27,24 +23,15 @@ from promo_spark.measurement.audited_customers import describe_audited_customers
 from promo_spark.measurement.contact_pressure import count_contact_pressure
 from promo_spark.measurement.fairness import compare_groups
 from tests.conftest import MakeRows
+from tests.spark.measurement.money_rows import Rows, with_money
 
 DAY = date(2024, 3, 4)
-Rows = Sequence[Mapping[str, Any]]
 SIZE = 300
 
 
 def at(days_before: int) -> datetime:
     day = DAY - timedelta(days=days_before)
     return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
-
-
-def with_money(contract: TableContract, rows: Rows) -> Rows:
-    """Rows whose amounts are decimals where the table's are."""
-    money = {column.name for column in contract.columns if isinstance(column.dtype, DecimalType)}
-    return [
-        {name: Decimal(str(value)) if name in money and value is not None else value for name, value in row.items()}
-        for row in rows
-    ]
 
 
 class Audit:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from functools import reduce
 from typing import Any
 
 import numpy as np
 import pytest
 from pyspark.sql import DataFrame, Row
-from pyspark.sql.types import DecimalType
 
 from promo_spark.contracts.assignment import ASSIGNMENT
 from promo_spark.contracts.decision_settings import AssignSettings
@@ -39,12 +37,12 @@ from promo_spark.measurement.kpis import measure_kpis
 from promo_spark.measurement.plan_terms import lay_out_plan_terms, lay_out_redemption_terms
 from promo_spark.measurement.promotion_customers import sum_promotion_customers
 from tests.conftest import MakeRows
+from tests.spark.measurement.money_rows import Rows, with_money
 
 DAY = date(2024, 3, 4)
 SETTINGS = KpiSettings(days=7, promotion_days=28)
 FEATURES = FeatureSettings(margin_rate=0.25)
 COSTS = AssignSettings(contact_cost_amount=0.5)
-Rows = Sequence[Mapping[str, Any]]
 PRODUCTS = [
     {"product_id": "p", "category": "dairy", "margin_rate": 0.5, "as_of_date": DAY},
     {"product_id": "q", "category": "dairy", "margin_rate": 0.5, "as_of_date": DAY},
@@ -69,15 +67,6 @@ def line(customer: str, days_before: int, sales: float, product: str = "p", **mo
 
 def midday(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
-
-
-def with_money(contract: TableContract, rows: Rows) -> Rows:
-    """Rows whose amounts are decimals where the table's are."""
-    money = {column.name for column in contract.columns if isinstance(column.dtype, DecimalType)}
-    return [
-        {name: Decimal(str(value)) if name in money and value is not None else value for name, value in row.items()}
-        for row in rows
-    ]
 
 
 class Shop:

@@ -186,8 +186,9 @@ def _arm_propensity() -> Expression:
         F.count("*").over(Window.partitionBy(*keys))
         for keys in (("decision_id", "arm"), ("decision_id", "arm", "promotion_id"))
     )
-    scaled = F.least(F.col("propensity") * of_arm / of_promotion, F.lit(1.0))
-    return F.when(F.col("arm") == NO_ARM, F.col("propensity")).otherwise(scaled)
+    scaled = F.col("propensity") * of_arm / of_promotion
+    # LEAST passes over NULL, which would make what was never logged certain.
+    return F.when(F.col("arm") == NO_ARM, F.col("propensity")).otherwise(F.when(scaled > 1, 1.0).otherwise(scaled))
 
 
 def _is_planned(settings: AssignSettings, as_of_date: date) -> Expression:

@@ -144,6 +144,7 @@ def test_decisions_whose_windows_are_over_with_their_controls(tables: Tables) ->
     assert rows["first", "c1"].propensity == pytest.approx(0.4), "what the ledger brings back counts once"
     assert rows["first", "c3"].propensity == pytest.approx(0.2)
     assert rows["second", "c2"].propensity is None
+    assert rows["second", "c1"].propensity is None, "what was not logged is not certain"
 
 
 def test_outcomes_count_in_the_window_and_amounts_in_the_carry_over_too(tables: Tables) -> None:

@@ -65,8 +65,9 @@ def list_drawn(
     windowed = dated.withColumn("decided_date", F.to_date(F.from_utc_timestamp("decided_at", time_zone))).withColumns(
         {
             "first_date": F.coalesce("_start", "decided_date"),
-            "end_date": F.coalesce(
-                F.least(F.date_add("_end", 1), today), F.date_add("decided_date", settings.outcome_days)
+            # LEAST passes over NULL: without a design there is no end to be earlier than today.
+            "end_date": F.when(F.col("_end").isNull(), F.date_add("decided_date", settings.outcome_days)).otherwise(
+                F.least(F.date_add("_end", 1), today)
             ),
         }
     )

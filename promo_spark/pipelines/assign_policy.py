@@ -70,7 +70,10 @@ def choose_policy(stage: Stage, offers: DataFrame) -> Policy:
         )
     if stage.settings.assign.shrink:
         stage.limitation("assign.shrink pulls uplifts towards their mean in the comparison of policies only.")
-    comparison = _compare(stage, past.where(F.col("arm").isin(NO_ARM, *arms)), arms, offers, learnt["learner"])
+    try:
+        comparison = _compare(stage, past.where(F.col("arm").isin(NO_ARM, *arms)), arms, offers, learnt["learner"])
+    except ValueError as fault:
+        return _give_up(stage, f"policies cannot be compared on past decisions: {fault}")
     followed: Verdict = comparison.verdict if stage.settings.assign.fall_back else _PERSONALISED
     _keep(stage, comparison, learnt["learnt_from"], followed)
     if stage.settings.assign.fall_back:

@@ -51,7 +51,6 @@ def learn_effects(stage: Stage, decisions: DataFrame, candidates: DataFrame) -> 
         candidates: response.candidates, with whatever columns they have by now.
     """
     settings = stage.settings.uplift
-    nothing = Effects(candidates, None, None, contract_frame(stage.spark, LEARNERS))
     counted = decisions.groupBy("arm").agg(F.countDistinct("customer_id").alias("customers")).collect()
     sizes = {row["arm"]: row["customers"] for row in counted}
     few = sorted(arm for arm, size in sizes.items() if size < settings.min_arm_customers)
@@ -61,26 +60,33 @@ def learn_effects(stage: Stage, decisions: DataFrame, candidates: DataFrame) -> 
             f"fewer than {settings.min_arm_customers} customers were given, or kept from, {', '.join(few)}."
         )
     if NO_ARM not in sizes or NO_ARM in few or not usable:
-        stage.limitation("no promotion can be compared with giving nothing: what promotions change is not known.")
-        stage.write(SEGMENT_UPLIFTS, contract_frame(stage.spark, SEGMENT_UPLIFTS))
-        return nothing
+        return _give_up(stage, candidates, "no promotion can be compared with giving nothing")
     rows = decisions.where(F.col("arm").isin([NO_ARM, *usable]))
-    learner, figures = _choose(stage, rows)
-    stage.progress(f"fitting what {', '.join(usable)} change, by {learner}")
-    model = fit_uplift(
-        rows=rows,
-        outcomes=OUTCOMES,
-        covariate_names=DECISION_COVARIATES,
-        learner=learner,
-        folds=settings.folds,
-        propensity_floor=settings.propensity_floor,
-        ridge=settings.ridge,
-        interval_level=settings.interval_level,
-        seed=stage.settings.seed,
-    )
+    try:
+        learner, figures = _choose(stage, rows)
+        stage.progress(f"fitting what {', '.join(usable)} change, by {learner}")
+        model = fit_uplift(
+            rows=rows,
+            outcomes=OUTCOMES,
+            covariate_names=DECISION_COVARIATES,
+            learner=learner,
+            folds=settings.folds,
+            propensity_floor=settings.propensity_floor,
+            ridge=settings.ridge,
+            interval_level=settings.interval_level,
+            seed=stage.settings.seed,
+        )
+    except ValueError as fault:
+        return _give_up(stage, candidates, str(fault))
     _keep(stage, model, rows)
     _tell_segments(stage, rows, model.learnt_from)
     return Effects(model.transform(candidates), learner, model.learnt_from, figures)
+
+
+def _give_up(stage: Stage, candidates: DataFrame, why: str) -> Effects:
+    stage.limitation(f"{why}: what promotions change is not known.")
+    stage.write(SEGMENT_UPLIFTS, contract_frame(stage.spark, SEGMENT_UPLIFTS))
+    return Effects(candidates, None, None, contract_frame(stage.spark, LEARNERS))
 
 
 def _choose(stage: Stage, rows: DataFrame) -> tuple[str, DataFrame]:

@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test test-all lint types format bench bench-pipeline bench-topk bench-recommend \
+.PHONY: help setup setup-dev run test test-all faults lint types format bench bench-pipeline bench-topk bench-recommend \
 	bench-segments bench-imputation bench-lifetime bench-response bench-assign bench-uplift bench-policy bench-measure \
 	simulate ui docs lock clean
 
@@ -43,6 +43,10 @@ test: lint
 ## the same and the slow ones: whole pipelines on real data, kill -9, a two-worker cluster
 test-all: lint
 	@$(ENVIRONMENT); ensure_java; ensure_local_address; $(PYTEST) $(ARGS)
+
+## break things on purpose: kills, lost workers, bad files, full disks, two runs at once, erasure; a line per promise
+faults: setup-dev
+	@$(ENVIRONMENT); ensure_java; ensure_local_address; $(PYTEST) tests/faults $(ARGS)
 
 ## style, types and architecture
 lint: setup-dev

@@ -254,6 +254,7 @@ class Settings(Frozen):
     places: Places = Places()
     tracking: Tracking = Tracking()
     spark: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    stages_at_once: int = Field(default=2, ge=1, description="Stages that run side by side once their inputs are there")
     features: FeatureSettings = FeatureSettings()
     segments: SegmentSettings = SegmentSettings()
     recommend: RecommendSettings = RecommendSettings()

@@ -32,6 +32,7 @@ class Accounts:
         self._settings = settings
         self._source = source_name(settings.source)
         self._newest = self._read()
+        self._door = Lock()
 
     def require_same_source(self) -> None:
         """Refuse a warehouse that holds the tables of somebody else.
@@ -73,11 +74,12 @@ class Accounts:
         return Entry(self, pipeline, run_id, dict(basis))
 
     def keep(self, row: Mapping[str, Any]) -> None:
-        """Append a row; columns not given are NULL."""
-        sequence = self._store.version(STAGE_RUNS) + 1
-        whole = {**row, "sequence": sequence, "source": self._source}
-        self._store.write_row(STAGE_RUNS, whole)
-        self._newest[row["stage"]] = _account(whole)
+        """Append a row; columns not given are NULL. Stages that run at once wait for each other here."""
+        with self._door:
+            sequence = self._store.version(STAGE_RUNS) + 1
+            whole = {**row, "sequence": sequence, "source": self._source}
+            self._store.write_row(STAGE_RUNS, whole)
+            self._newest[row["stage"]] = _account(whole)
 
     def date_of(self, pipeline: Pipeline) -> object:
         """The date an account belongs to; none where the stage serves every date."""

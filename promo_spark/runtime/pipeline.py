@@ -53,17 +53,22 @@ def in_order(pipelines: Iterable[Pipeline]) -> tuple[Pipeline, ...]:
                 raise ContractError(f"{table.name} is written by {writers[table.name]} and by {pipeline.name}.")
     ordered: list[Pipeline] = []
     while waiting:
-        missing = {table.name for pipeline in waiting for table in pipeline.writes}
-        ready = [
-            pipeline
-            for pipeline in waiting
-            if not missing & ({table.name for table in pipeline.reads} - {table.name for table in pipeline.writes})
-        ]
+        ready = startable(waiting, unfinished=waiting)
         if not ready:
             raise ContractError(f"stages wait for each other: {', '.join(p.name for p in waiting)}")
         ordered.extend(ready)
         waiting = [pipeline for pipeline in waiting if pipeline not in ready]
     return tuple(ordered)
+
+
+def startable(waiting: Iterable[Pipeline], *, unfinished: Iterable[Pipeline]) -> list[Pipeline]:
+    """Those of the waiting stages whose inputs no unfinished stage is still to write."""
+    missing = {table.name for pipeline in unfinished for table in pipeline.writes}
+    return [
+        pipeline
+        for pipeline in waiting
+        if not missing & ({table.name for table in pipeline.reads} - {table.name for table in pipeline.writes})
+    ]
 
 
 def leading_to(target: Pipeline, pipelines: Iterable[Pipeline]) -> tuple[Pipeline, ...]:

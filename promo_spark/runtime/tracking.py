@@ -139,14 +139,22 @@ def parent_run(settings: Settings, settings_hash: str) -> Iterator[Run]:
 
 
 @contextmanager
-def stage_run(stage: str, run_id: str, experiment: str, *, name: str | None = None) -> Iterator[Tracker]:
-    """Open the nested run of one stage; named otherwise, of one trial within it."""
-    with _tracked(), mlflow.start_run(run_name=name or stage, nested=True) as run:
+def stage_run(stage: str, run_id: str, experiment: str, *, parent: Run) -> Iterator[Tracker]:
+    """Open the run of one stage below that of the pipeline, which another thread may have opened."""
+    with _tracked(), mlflow.start_run(run_name=stage, parent_run_id=parent.info.run_id) as run:
         mlflow.set_tags({RUN_ID_TAG: run_id, "promo_spark.stage": stage})
         tracker = Tracker(run, experiment)
         yield tracker
     if tracker.is_abandoned:
         discard(run)
+
+
+@contextmanager
+def trial_run(name: str, stage: str, run_id: str, experiment: str) -> Iterator[Tracker]:
+    """Open the run of one of several things tried, below that of the stage that is open in this thread."""
+    with _tracked(), mlflow.start_run(run_name=name, nested=True) as run:
+        mlflow.set_tags({RUN_ID_TAG: run_id, "promo_spark.stage": stage})
+        yield Tracker(run, experiment)
 
 
 def headlines(parent: Run, values: Mapping[str, float]) -> None:

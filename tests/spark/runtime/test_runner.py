@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import mlflow
@@ -26,6 +27,7 @@ from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.runner import Outcome, run_stages
 from promo_spark.runtime.stage import Stage
 from promo_spark.runtime.store import Store
+from promo_spark.runtime.tracking import RUN_ID_TAG
 
 OFFER = {"offer_id": "a", "name": "a", "mechanic": "display", "display_rate": 0.5, "channel": "store"}
 Run = Callable[[Stage], None]
@@ -241,3 +243,39 @@ def test_an_account_of_another_contract_is_named(warehouse: Warehouse) -> None:
     warehouse.spark.sql("SELECT 'a' AS run_id").write.format("delta").save(old)
     with pytest.raises(StorageError, match=r"audit\.stage_runs .* another version of its contract"):
         warehouse.run(ingest())
+
+
+def test_stages_whose_inputs_are_there_run_side_by_side(warehouse: Warehouse) -> None:
+    meeting = Barrier(2)
+
+    def meet(stage: Stage) -> None:
+        meeting.wait(timeout=60)  # breaks unless the other stage runs now too
+        leave_nothing(stage)
+
+    beside = replace(plan(meet), reads=(AFFINITY,), settings=())
+    outcome = warehouse.run(beside, replace(response(meet), settings=()), features(), ingest())
+    assert set(outcome.finished) == {"ingest", "features", "response", "plan"}
+    assert {row.stage for row in warehouse.accounts()[:2]} == {"ingest"}
+    runs = mlflow.search_runs(
+        experiment_names=["promo_spark"], filter_string=f"tags.`{RUN_ID_TAG}` = '{outcome.run_id}'"
+    )
+    parents = runs.set_index("tags.promo_spark.stage")["tags.mlflow.parentRunId"]
+    assert parents[["features", "response", "plan"]].nunique() == 1
+
+
+def test_a_fault_waits_for_the_stage_beside_it_whose_work_is_kept(warehouse: Warehouse) -> None:
+    meeting = Barrier(2)
+
+    def faulty(_: Stage) -> None:
+        meeting.wait(timeout=60)
+        raise SourceError("no such file")
+
+    def slower(stage: Stage) -> None:
+        meeting.wait(timeout=60)
+        leave_nothing(stage)
+
+    beside = replace(plan(slower), reads=(AFFINITY,), settings=())
+    warehouse.run(ingest(), features())
+    with pytest.raises(SourceError, match="no such file"):
+        warehouse.run(ingest(), features(), response(faulty), beside)
+    assert warehouse.run(beside).finished == ()

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from promo_spark.contracts.campaign_effects_settings import CampaignEffectSettings
+from promo_spark.contracts.consent import ConsentSettings
 from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings, UpliftSettings
 from promo_spark.contracts.experiment_settings import ExperimentSettings
 from promo_spark.contracts.kpi_settings import FairnessSettings, KpiSettings
@@ -253,6 +254,7 @@ class Settings(Frozen):
     source: SourceSettings
     places: Places = Places()
     tracking: Tracking = Tracking()
+    consent: ConsentSettings = ConsentSettings()
     spark: dict[str, str | int | float | bool] = Field(default_factory=dict)
     features: FeatureSettings = FeatureSettings()
     segments: SegmentSettings = SegmentSettings()

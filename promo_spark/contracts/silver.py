@@ -33,8 +33,35 @@ CUSTOMERS = TableContract(
             "May be sent promotions; NULL when unknown",
             personal=True,
         ),
+        Column(
+            "has_personalisation_consent",
+            T.BooleanType(),
+            "May be in features, models, segments and plans; NULL when unknown",
+            personal=True,
+        ),
+        Column(
+            "has_measurement_consent",
+            T.BooleanType(),
+            "May be in indicators, experiments and audits; NULL when unknown",
+            personal=True,
+        ),
         *LINEAGE,
     ),
+    mode="merged",
+)
+
+CONSENTS = TableContract(
+    name="silver.consents",
+    grain="one row per answer of a customer about a purpose, from a day on",
+    key=("customer_id", "purpose", "from_date", "is_granted"),
+    columns=(
+        _customer_id(),
+        Column("purpose", _STRING, "personalisation, measurement, contact, or contact:<channel> for one channel"),
+        Column("from_date", T.DateType(), "The retailer's own day from which the answer counts"),
+        Column("is_granted", T.BooleanType(), "Granted, or withheld or withdrawn"),
+        *LINEAGE,
+    ),
+    checks=("purpose IN ('personalisation', 'measurement', 'contact') OR purpose LIKE 'contact:_%'",),
     mode="merged",
 )
 
@@ -277,4 +304,5 @@ SILVER = (
     EXPOSURES,
     EVENTS,
     OVERRIDES,
+    CONSENTS,
 )

@@ -18,7 +18,7 @@ from promo_spark.contracts.features import CUSTOMER_FEATURES
 from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.measurement import POLICY_VALUES
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
-from promo_spark.contracts.silver import ASSIGNMENTS, CUSTOMERS, EXPOSURES, OVERRIDES, PROMOTIONS
+from promo_spark.contracts.silver import ASSIGNMENTS, CONSENTS, CUSTOMERS, EXPOSURES, OVERRIDES, PROMOTIONS
 from promo_spark.kernels.decision_covariates import DECISION_COVARIATES
 from promo_spark.pipelines.assign_limits import settle
 from promo_spark.pipelines.assign_policy import choose_policy
@@ -59,6 +59,7 @@ def run(stage: Stage) -> None:
     eligible = keep_eligible(
         offers=offers,
         customers=stage.read(CUSTOMERS),
+        consents=stage.read(CONSENTS),
         overrides=stage.read(OVERRIDES),
         assignments=stage.read(ASSIGNMENTS),
         exposures=stage.read(EXPOSURES),
@@ -66,6 +67,7 @@ def run(stage: Stage) -> None:
         as_of_date=day,
         time_zone=stage.settings.source.time_zone,
         settings=settings,
+        consent=stage.settings.consent,
     ).persist()
     policy = choose_policy(stage, eligible)
     followed = follow_policy(offers=eligible, verdict=policy.verdict, constant=policy.constant).persist()
@@ -128,11 +130,12 @@ PIPELINE = Pipeline(
     name="assign",
     summary="Decide which customer gets which promotion, under budgets and limits.",
     reads=(
-        *(DECISIONS, CANDIDATES, SCORES, PROMOTIONS, CUSTOMERS, CUSTOMER_FEATURES, SEGMENT_CUSTOMERS),
+        *(DECISIONS, CANDIDATES, SCORES, PROMOTIONS, CUSTOMERS, CONSENTS, CUSTOMER_FEATURES, SEGMENT_CUSTOMERS),
         *(OVERRIDES, ASSIGNMENTS, EXPOSURES, FEEDBACK),
     ),
     writes=(ASSIGNMENT, DECISION_LOG, CONSTRAINT_USE, BUDGET_CURVE, ASSIGNED_PROMOTIONS, POLICY_VALUES),
     run=run,
-    settings=("assign", "promotions", "uplift", "currency", "seed", "source.time_zone"),
+    settings=("assign", "promotions", "uplift", "currency", "seed", "source.time_zone", "consent.missing.contact"),
     headlines=tuple(_HEADLINES),
+    purpose="personalisation",
 )

@@ -136,4 +136,5 @@ PIPELINE = Pipeline(
     run=run,
     settings=("fairness", "source.time_zone", "assign.contact_cap", "assign.contact_cap_days"),
     headlines=("groups_failed", "largest_parity_gap", "over_cap_rate"),
+    purpose="measurement",
 )

@@ -125,4 +125,5 @@ PIPELINE = Pipeline(
     run=run,
     settings=(*("off_policy", "uplift", "assign", "seed", "currency"),),
     headlines=("off_policy_plan", "off_policy_personalised", "off_policy_none"),
+    purpose="measurement",
 )

@@ -12,7 +12,6 @@ from promo_spark.contracts.assignment import (
     CONSTRAINT_USE,
     DECISION_LOG,
 )
-from promo_spark.contracts.decision_settings import AssignSettings
 from promo_spark.contracts.decisions import CANDIDATES, DECISIONS, SCORES
 from promo_spark.contracts.features import CUSTOMER_FEATURES
 from promo_spark.contracts.learning import FEEDBACK
@@ -22,10 +21,10 @@ from promo_spark.contracts.silver import ASSIGNMENTS, CONSENTS, CUSTOMERS, EXPOS
 from promo_spark.kernels.decision_covariates import DECISION_COVARIATES
 from promo_spark.pipelines.assign_limits import settle
 from promo_spark.pipelines.assign_policy import choose_policy
+from promo_spark.pipelines.past_choices import planned_offers
 from promo_spark.plans.assignment import assemble_assignment, sum_up_segments
 from promo_spark.plans.decision_log import log_decisions
 from promo_spark.plans.eligibility import current_overrides, keep_eligible
-from promo_spark.plans.offers import value_offers
 from promo_spark.plans.policy import follow_policy
 from promo_spark.plans.responses import share_decisions
 from promo_spark.runtime.pipeline import Pipeline
@@ -47,14 +46,7 @@ def run(stage: Stage) -> None:
             "no promotion is planned that customers could be given one by one (assign.promotions, or promotions that "
             "start within assign.planning_days): nothing is assigned."
         )
-    offers = value_offers(
-        scores=stage.read(SCORES),
-        promotions=stage.read(PROMOTIONS),
-        segment_customers=stage.read(SEGMENT_CUSTOMERS),
-        customer_features=stage.read(CUSTOMER_FEATURES),
-        as_of_date=day,
-        settings=_with_gifts(stage),
-    )
+    offers = planned_offers(stage)
     _tell_of_forced(stage, offers)
     eligible = keep_eligible(
         offers=offers,
@@ -98,13 +90,6 @@ def run(stage: Stage) -> None:
     stage.write(DECISION_LOG, log)
     stage.write(ASSIGNED_PROMOTIONS, sum_up_segments(assignment=stage.read(ASSIGNMENT), as_of_date=day))
     _account(stage)
-
-
-def _with_gifts(stage: Stage) -> AssignSettings:
-    """The settings with what gifts of promotions.yaml cost, where the settings do not say it themselves."""
-    settings = stage.settings.assign
-    gifts = {o.offer_id: o.gift_unit_cost_amount for o in stage.settings.promotions.offers if o.mechanic == "gift"}
-    return settings.model_copy(update={"unit_cost_amounts": gifts | settings.unit_cost_amounts})
 
 
 def _tell_of_forced(stage: Stage, offers: DataFrame) -> None:

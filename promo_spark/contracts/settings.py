@@ -15,6 +15,7 @@ from promo_spark.contracts.consent import ConsentSettings
 from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings, UpliftSettings
 from promo_spark.contracts.experiment_settings import ExperimentSettings
 from promo_spark.contracts.kpi_settings import FairnessSettings, KpiSettings
+from promo_spark.contracts.masked_views import ViewSettings
 from promo_spark.contracts.off_policy_settings import OffPolicySettings
 from promo_spark.contracts.offers import Promotions
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
@@ -271,6 +272,7 @@ class Settings(Frozen):
     campaign_effects: CampaignEffectSettings = CampaignEffectSettings()
     off_policy: OffPolicySettings = OffPolicySettings()
     report: ReportSettings = ReportSettings()
+    views: ViewSettings = ViewSettings()
     tune: TuneSettings = TuneSettings()
     promotions: Promotions
 

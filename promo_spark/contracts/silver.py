@@ -11,6 +11,10 @@ def _customer_id(*, required: bool = True) -> Column:
     return Column("customer_id", _STRING, "Keyed pseudonym of the customer", required=required, personal=True)
 
 
+def _consent(name: str, comment: str) -> Column:
+    return Column(name, T.BooleanType(), comment, personal=True)
+
+
 CUSTOMERS = TableContract(
     name="silver.customers",
     grain="one row per customer the source describes",
@@ -27,24 +31,9 @@ CUSTOMERS = TableContract(
         Column("household_size", _STRING, "Persons in the household, banded", personal=True, sensitive=True),
         Column("kids_count", _STRING, "Children in the household, banded", personal=True, sensitive=True),
         Column("registered_date", T.DateType(), "Day the customer joined", personal=True),
-        Column(
-            "has_marketing_consent",
-            T.BooleanType(),
-            "May be sent promotions; NULL when unknown",
-            personal=True,
-        ),
-        Column(
-            "has_personalisation_consent",
-            T.BooleanType(),
-            "May be in features, models, segments and plans; NULL when unknown",
-            personal=True,
-        ),
-        Column(
-            "has_measurement_consent",
-            T.BooleanType(),
-            "May be in indicators, experiments and audits; NULL when unknown",
-            personal=True,
-        ),
+        _consent("has_marketing_consent", "May be sent promotions; NULL when unknown"),
+        _consent("has_personalisation_consent", "May be in features, models, segments and plans; NULL when unknown"),
+        _consent("has_measurement_consent", "May be in indicators, experiments and audits; NULL when unknown"),
         *LINEAGE,
     ),
     mode="merged",

@@ -226,6 +226,11 @@ def _bring_to_silver(stage: Stage, silver: TableContract, *, is_new: bool) -> di
     else:
         conformed = _CONFORM[silver.entity](**{silver.entity: pending})
     written = stage.write(silver, conformed)
+    if silver == CONSENTS and written.rejected:
+        stage.limitation(
+            f"{written.rejected:,} answers about consent could not be read, and are not honoured: see "
+            "silver.consents_rejected, mend them at their source and bring them in again."
+        )
     figures = account_records(stage, silver, newest, count, written)
     if silver != ORDER_LINES:
         return figures

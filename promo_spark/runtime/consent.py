@@ -65,6 +65,11 @@ class Consent:
         unnamed = marked.withColumn(CUSTOMER_ID, F.when(is_covered, F.col(CUSTOMER_ID)))
         return unnamed.select(*frame.columns)
 
+    @property
+    def is_unasked(self) -> bool:
+        """Whether silence would be no consent, and nobody's answer is recorded: it cannot be honoured."""
+        return self.silence == "withheld" and self._answers is None
+
     @cached_property
     def _answers(self) -> _Answers | None:
         """None where nobody is left out."""

@@ -16,7 +16,7 @@ from pyspark.ml.util import MLReadable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from promo_spark.contracts.consent import Silence
+from promo_spark.contracts.consent import Silence, names_customers
 from promo_spark.contracts.settings import Settings
 from promo_spark.contracts.source_settings import TableMapping
 from promo_spark.contracts.table import AS_OF_DATE, TableContract
@@ -76,18 +76,18 @@ class Stage:
         self._declared(contract, self.pipeline.reads + self.pipeline.writes, "read")
         self.versions[contract.name] = self.store.version(contract)
         rows = self.store.read(contract, self.as_of_date if contract.mode == "dated" else None)
-        return self._consent.keep(contract, rows)
+        return self._consenting(contract, rows)
 
     def read_before(self, contract: TableContract, *, days: int = 1) -> DataFrame:
         """Open a declared dated table at the newest date at least so many days before; empty where there is none."""
         self._declared(contract, self.pipeline.reads + self.pipeline.writes, "read")
-        return self._consent.keep(contract, self.store.read_before(contract, self.as_of_date, days=days))
+        return self._consenting(contract, self.store.read_before(contract, self.as_of_date, days=days))
 
     def read_until(self, contract: TableContract) -> DataFrame:
         """Open a declared dated table at every date up to the stage's own."""
         self._declared(contract, self.pipeline.reads + self.pipeline.writes, "read")
         rows = self.store.read(contract).where(F.col(AS_OF_DATE) <= F.lit(self.as_of_date))
-        return self._consent.keep(contract, rows)
+        return self._consenting(contract, rows)
 
     def open_records(self, mapping: TableMapping, columns: Sequence[str]) -> DataFrame:
         """Open a table that settings name, as records (``promo_spark.contracts.records``).
@@ -214,6 +214,15 @@ class Stage:
         write_text(self.spark, place, yaml)
         self.tracker.page(place.rpartition("/")[2], yaml)
         return place
+
+    def _consenting(self, contract: TableContract, rows: DataFrame) -> DataFrame:
+        kept = self._consent.keep(contract, rows)
+        if names_customers(contract) and self._consent.is_unasked:
+            self.limitation(
+                f"consent to {self.pipeline.purpose} is recorded for nobody by {self.as_of_date}: nobody is left out for "
+                f"want of it, though consent.missing.{self.pipeline.purpose} is withheld."
+            )
+        return kept
 
     @cached_property
     def _consent(self) -> Consent:

@@ -219,8 +219,8 @@ class Stage:
         kept = self._consent.keep(contract, rows)
         if names_customers(contract) and self._consent.is_unasked:
             self.limitation(
-                f"consent to {self.pipeline.purpose} is recorded for nobody by {self.as_of_date}: nobody is left out for "
-                f"want of it, though consent.missing.{self.pipeline.purpose} is withheld."
+                f"consent to {self.pipeline.purpose} is recorded for nobody by {self.as_of_date}: nobody is left out "
+                f"for want of it, though consent.missing.{self.pipeline.purpose} is withheld."
             )
         return kept
 

@@ -12,12 +12,14 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from promo_spark.contracts import TABLES
 from promo_spark.contracts.assignment import ASSIGNMENT, SENDS
 from promo_spark.contracts.consent import names_customers
 from promo_spark.contracts.decisions import NO_ARM
 from promo_spark.contracts.features import CUSTOMER_FEATURES
 from promo_spark.contracts.ideas import TRIGGERS
 from promo_spark.contracts.identity import IDENTITY_CUSTOMERS
+from promo_spark.contracts.masked_views import ViewSettings
 from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.settings import Settings
 from promo_spark.contracts.silver import ASSIGNMENTS, CONSENTS, ORDER_LINES
@@ -29,6 +31,7 @@ from promo_spark.runtime.runner import run_stages
 from promo_spark.runtime.settings import load_settings
 from promo_spark.runtime.stage import Stage
 from promo_spark.runtime.store import Store
+from promo_spark.runtime.view_files import write_views
 from tests.conftest import MakeRows
 from tests.faults.conftest import Shown
 
@@ -230,6 +233,27 @@ def test_what_was_decided_before_is_history_and_the_ledger_stays_whole(run: Run,
     lines = run.store.read(ORDER_LINES)
     assert not lines.where(F.col("customer_id").isin(withdrawn)).isEmpty()
     shown(len(withdrawn), "customers")
+
+
+@pytest.mark.slow
+def test_masked_views_of_a_whole_run_name_nobody(spark: SparkSession, run: Run, shown: Shown) -> None:
+    names = [row[0] for row in run.store.read(IDENTITY_CUSTOMERS).select("customer_id").distinct().collect()]
+    settings = ViewSettings(schema_prefix="masked")
+    looked_at = 0
+    for role, place in write_views(spark, run.store, run.settings.places.warehouse, settings).items():
+        script = Path(place).read_text(encoding="utf-8").partition("\n\n")[2]
+        for statement in script.split(";\n\n")[:-1]:
+            spark.sql(statement)
+        for table in TABLES.values():
+            if table.layer != "identity" and run.store.exists(table):
+                view = spark.table(f"masked_{role}.{table.layer}_{table.entity}")
+                text = F.to_json(F.struct("*"))
+                named = F.exists(F.lit(names), lambda name, text=text: F.contains(text, name))
+                counts = view.agg(F.count("*"), F.count_if(named)).collect()[0]
+                assert tuple(counts) == (run.store.read(table).count(), 0), (role, table.name)
+                looked_at += 1
+        spark.sql(f"DROP SCHEMA masked_{role} CASCADE")
+    shown(looked_at, "masked views")
 
 
 @pytest.mark.slow

@@ -82,18 +82,19 @@ class Consent:
             customers=self.store.read(CUSTOMERS),
             purpose=self.purpose,
             as_of_date=self.as_of_date,
-        ).persist()
-        # Counted here, so that every join knows how large it is: mostly few enough to be broadcast.
-        counts = answers.agg(F.count_if("is_granted"), F.count_if(~F.col("is_granted"))).collect()[0]
-        granted, withheld = (int(count) for count in counts)
-        if self.silence == "granted":
-            refused = answers.where(~F.col("is_granted")).select(CUSTOMER_ID)
-            return _Answers(refused, are_left_out=True) if withheld else None
-        if not granted and withheld:
+        )
+        is_granted = F.col("is_granted")
+        are_left_out = self.silence == "granted"
+        # Only those who differ from the silent are kept, and counted here: every join then knows how few they are.
+        listed = answers.where(~is_granted if are_left_out else is_granted).select(CUSTOMER_ID).persist()
+        if listed.count():
+            return _Answers(listed, are_left_out)
+        listed.unpersist()
+        withheld = 0 if are_left_out else answers.count()
+        if withheld:
             raise HistoryError(
                 f"nobody has granted {self.purpose} by {self.as_of_date}, {withheld:,} customers withhold it, and "
                 f"consent.missing.{self.purpose} is withheld: there is nobody whose data may be used. Map where "
                 "consent is granted (silver.consents), or set it to granted if only refusals are recorded."
             )
-        agreed = answers.where("is_granted").select(CUSTOMER_ID)
-        return _Answers(agreed, are_left_out=False) if granted else None
+        return None

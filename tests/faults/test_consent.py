@@ -16,7 +16,7 @@ from promo_spark.contracts import TABLES
 from promo_spark.contracts.assignment import ASSIGNMENT, SENDS
 from promo_spark.contracts.consent import names_customers
 from promo_spark.contracts.decisions import NO_ARM
-from promo_spark.contracts.features import CUSTOMER_FEATURES
+from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES
 from promo_spark.contracts.ideas import TRIGGERS
 from promo_spark.contracts.identity import IDENTITY_CUSTOMERS
 from promo_spark.contracts.masked_views import ViewSettings
@@ -39,6 +39,7 @@ pytestmark = [pytest.mark.promise("who withdrew a consent is in nothing decided,
 
 DAY = date(2017, 6, 5)
 BEFORE = DAY - timedelta(weeks=4)
+_TASTES = AFFINITY.column_names
 EVERY = (*ALL, design_experiment.PIPELINE, export.PIPELINE, tune.PIPELINE)
 OFFER = {"offer_id": "a", "name": "a", "mechanic": "display", "display_rate": 0.5, "channel": "store"}
 PURPOSES = ("personalisation", "measurement", "contact")
@@ -131,11 +132,11 @@ source: {{kind: synthetic, customers: 100, products: 120, categories: 8, stores:
 places: {{warehouse: {place}/warehouse, identity: {place}/identity, key_file: {place}/identity/key}}
 tracking: {{uri: 'sqlite:///{place}/mlflow.db', artifacts: {place}/artifacts}}
 segments: {{cluster_counts: [3], resamples: 2, horizon_days: 28}}
-recommend: {{rank: 4, iterations: 2, min_customers: 1, ranker_trees: 3}}
-response: {{categories: 6, trees: 3, depth: 2}}
-plan: {{bootstraps: 60}}
+recommend: {{rank: 4, iterations: 2, min_customers: 1, models: [neighbours, als]}}
+response: {{categories: 4, trees: 2, depth: 2, horizons_weeks: [1]}}
+plan: {{bootstraps: 50}}
 backtest: {{bootstraps: 50}}
-uplift: {{min_arm_customers: 10}}
+uplift: {{min_arm_customers: 10, folds: 2}}
 assign: {{promotions: [campaign-1], contact_cost_amount: 0.0, fall_back: false, holdout_rate: 0.0, \
 exploration_rate: 0.5}}
 ideas: {{bundle_min_baskets: 3, bundle_min_lift: 1}}
@@ -170,10 +171,14 @@ def run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Run:
     config = Path(place) / "consent.yaml"
     config.write_text(CONFIG.format(day=DAY, place=place))
     settings = load_settings([config])
-    earlier = settings.model_copy(update={"as_of_date": BEFORE})
-    store = run_stages((ingest.PIPELINE, features.PIPELINE), earlier).store
-    known = store.read(CUSTOMER_FEATURES, BEFORE).join(store.read(ASSIGNMENTS).select("customer_id"), "customer_id")
+    store = run_stages((ingest.PIPELINE,), settings).store
+    known = store.read(ORDER_LINES).join(store.read(ASSIGNMENTS).select("customer_id"), "customer_id")
     names = [row[0] for row in known.select("customer_id").distinct().orderBy("customer_id").limit(30).collect()]
+    # What an earlier run wrote of them, when they had not withdrawn.
+    tastes = [
+        tuple({"customer_id": name, "category": "c", AS_OF_DATE: BEFORE}.get(c) for c in _TASTES) for name in names
+    ]
+    store.write(AFFINITY, contract_frame(spark, AFFINITY, tastes), as_of_date=BEFORE)
     withdrawn = {purpose: names[place::3] for place, purpose in enumerate(PURPOSES)}
     answers = [
         answer
@@ -229,7 +234,7 @@ def test_nobody_who_refuses_contact_is_sent_anything(spark: SparkSession, run: R
 @pytest.mark.slow
 def test_what_was_decided_before_is_history_and_the_ledger_stays_whole(run: Run, shown: Shown) -> None:
     withdrawn = run.withdrawn["personalisation"]
-    assert run.holding(CUSTOMER_FEATURES, withdrawn, BEFORE) == len(withdrawn)
+    assert run.holding(AFFINITY, withdrawn, BEFORE) == len(withdrawn)
     lines = run.store.read(ORDER_LINES)
     assert not lines.where(F.col("customer_id").isin(withdrawn)).isEmpty()
     shown(len(withdrawn), "customers")

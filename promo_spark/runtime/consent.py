@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -16,6 +17,8 @@ from promo_spark.errors import HistoryError
 from promo_spark.runtime.store import Store
 
 _MARK = "_is_answered"
+# So many pseudonyms take some megabytes on every executor, and spare the larger side a shuffle.
+_FEW = 200_000
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,13 @@ class Consent:
         )
         is_granted = F.col("is_granted")
         are_left_out = self.silence == "granted"
-        # Only those who differ from the silent are kept, and counted here: every join then knows how few they are.
-        listed = answers.where(~is_granted if are_left_out else is_granted).select(CUSTOMER_ID).persist()
-        if listed.count():
-            return _Answers(listed, are_left_out)
-        listed.unpersist()
+        # Only those who differ from the silent, as a leaf: stages put their reads together many times over, and what
+        # it takes to find these customers would be planned anew in each. Two copies outlive the loss of a worker.
+        differing = answers.where(~is_granted if are_left_out else is_granted).select(CUSTOMER_ID)
+        listed = differing.localCheckpoint(storageLevel=StorageLevel.MEMORY_AND_DISK_2)
+        count = listed.count()
+        if count:
+            return _Answers(F.broadcast(listed) if count <= _FEW else listed, are_left_out)
         withheld = 0 if are_left_out else answers.count()
         if withheld:
             raise HistoryError(

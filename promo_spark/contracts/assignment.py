@@ -1,5 +1,7 @@
 """Which customer gets which promotion, and why."""
 
+from dataclasses import replace
+
 from pyspark.sql import types as T
 
 from promo_spark.contracts.table import AS_OF_DATE, Column, TableContract
@@ -175,7 +177,7 @@ SENDS = TableContract(
     columns=(
         Column("code", T.StringType(), "Unique code on the message", personal=True),
         _AS_OF,
-        _CUSTOMER,
+        replace(_CUSTOMER, required=True),
         Column("decision_id", T.StringType(), "The decision", required=True),
         Column("promotion_id", T.StringType(), "Promotion", required=True),
         Column("slot", T.IntegerType(), "Slot of plans.assignment", required=True),

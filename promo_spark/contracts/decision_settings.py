@@ -107,12 +107,6 @@ class AssignSettings(Frozen):
     eligibility: Literal["all", "listed"] = Field(
         default="all", description="listed: only customers on the retailer's own list for the promotion"
     )
-    needs_consent: bool = Field(default=True, description="Customers without marketing consent are left out")
-    consent: Literal["opt_in", "opt_out"] = Field(
-        default="opt_in",
-        description="opt_in: where consent is recorded for anybody, only who gave it is told; opt_out: who did not "
-        "refuse it is",
-    )
     excluded_segments: tuple[int, ...] = ()
     promotions_per_customer: int = Field(default=1, ge=1)
     per_category: int = Field(default=1, ge=1, description="Promotions of one mechanic per customer")

@@ -11,9 +11,11 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from promo_spark.contracts.campaign_effects_settings import CampaignEffectSettings
+from promo_spark.contracts.consent import ConsentSettings
 from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings, UpliftSettings
 from promo_spark.contracts.experiment_settings import ExperimentSettings
 from promo_spark.contracts.kpi_settings import FairnessSettings, KpiSettings
+from promo_spark.contracts.masked_views import ViewSettings
 from promo_spark.contracts.off_policy_settings import OffPolicySettings
 from promo_spark.contracts.offers import Promotions
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
@@ -253,6 +255,7 @@ class Settings(Frozen):
     source: SourceSettings
     places: Places = Places()
     tracking: Tracking = Tracking()
+    consent: ConsentSettings = ConsentSettings()
     spark: dict[str, str | int | float | bool] = Field(default_factory=dict)
     stages_at_once: int = Field(default=2, ge=1, description="Stages that run side by side once their inputs are there")
     features: FeatureSettings = FeatureSettings()
@@ -270,6 +273,7 @@ class Settings(Frozen):
     campaign_effects: CampaignEffectSettings = CampaignEffectSettings()
     off_policy: OffPolicySettings = OffPolicySettings()
     report: ReportSettings = ReportSettings()
+    views: ViewSettings = ViewSettings()
     tune: TuneSettings = TuneSettings()
     promotions: Promotions
 

@@ -11,6 +11,10 @@ def _customer_id(*, required: bool = True) -> Column:
     return Column("customer_id", _STRING, "Keyed pseudonym of the customer", required=required, personal=True)
 
 
+def _consent(name: str, comment: str) -> Column:
+    return Column(name, T.BooleanType(), comment, personal=True)
+
+
 CUSTOMERS = TableContract(
     name="silver.customers",
     grain="one row per customer the source describes",
@@ -27,14 +31,26 @@ CUSTOMERS = TableContract(
         Column("household_size", _STRING, "Persons in the household, banded", personal=True, sensitive=True),
         Column("kids_count", _STRING, "Children in the household, banded", personal=True, sensitive=True),
         Column("registered_date", T.DateType(), "Day the customer joined", personal=True),
-        Column(
-            "has_marketing_consent",
-            T.BooleanType(),
-            "May be sent promotions; NULL when unknown",
-            personal=True,
-        ),
+        _consent("has_marketing_consent", "May be sent promotions; NULL when unknown"),
+        _consent("has_personalisation_consent", "May be in features, models, segments and plans; NULL when unknown"),
+        _consent("has_measurement_consent", "May be in indicators, experiments and audits; NULL when unknown"),
         *LINEAGE,
     ),
+    mode="merged",
+)
+
+CONSENTS = TableContract(
+    name="silver.consents",
+    grain="one row per answer of a customer about a purpose, from a day on",
+    key=("customer_id", "purpose", "from_date", "is_granted"),
+    columns=(
+        _customer_id(),
+        Column("purpose", _STRING, "personalisation, measurement, contact, or contact:<channel> for one channel"),
+        Column("from_date", T.DateType(), "The retailer's own day from which the answer counts"),
+        Column("is_granted", T.BooleanType(), "Granted, or withheld or withdrawn"),
+        *LINEAGE,
+    ),
+    checks=("purpose IN ('personalisation', 'measurement', 'contact') OR purpose LIKE 'contact:_%'",),
     mode="merged",
 )
 
@@ -277,4 +293,5 @@ SILVER = (
     EXPOSURES,
     EVENTS,
     OVERRIDES,
+    CONSENTS,
 )

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.silver import (
     ASSIGNMENTS,
+    CONSENTS,
     CUSTOMERS,
     EVENTS,
     EXPOSURES,
@@ -120,3 +121,16 @@ def conform_events(*, events: DataFrame) -> DataFrame:
 def conform_overrides(*, overrides: DataFrame) -> DataFrame:
     """Overrides as received, one row per record of bronze.overrides."""
     return overrides
+
+
+@produces(CONSENTS, keep=_FAULTS, consents=bronze_of(CONSENTS))
+def conform_consents(*, consents: DataFrame) -> DataFrame:
+    """Answers about purposes, these in small letters: a purpose that is not understood is no answer, and is rejected.
+
+    Args:
+        consents: bronze.consents, one row per record.
+
+    Returns:
+        silver.consents and the ``faults``.
+    """
+    return consents.withColumn("purpose", F.lower(F.trim("purpose")))

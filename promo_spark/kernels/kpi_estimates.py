@@ -83,6 +83,29 @@ def interval(estimate: Estimate, count: int, level: float) -> tuple[float | None
     return estimate.value - half, estimate.value + half
 
 
+def share_interval(successes: int, count: int, level: float) -> tuple[float | None, float | None]:
+    """Ends of Wilson's interval of a share: those shares that the observed one is not too far from; within [0, 1].
+
+    Source: Wilson (1927); for few observations recommended by Brown, Cai and DasGupta, "Interval Estimation for a
+    Binomial Proportion", Statistical Science 16(2), 2001.
+
+    >>> low, high = share_interval(1, 1, 0.9)
+    >>> round(low, 3), high
+    (0.27, 1.0)
+    >>> share_interval(0, 0, 0.9)
+    (None, None)
+    """
+    if count == 0:
+        return None, None
+    share = successes / count
+    squared = float(stats.norm.ppf(0.5 + level / 2.0)) ** 2 / count
+    middle = (share + squared / 2.0) / (1.0 + squared)
+    half = float(np.sqrt(squared * (share * (1.0 - share) + squared / 4.0))) / (1.0 + squared)
+    low = 0.0 if successes == 0 else middle - half
+    high = 1.0 if successes == count else middle + half
+    return low, high
+
+
 def _spread(count: int, totals: Floats, products: Floats) -> Floats | None:
     """Covariance of the totals, shape (6, 6); terms that are unknown do not vary, since no figure uses them."""
     if count < 2:  # noqa: PLR2004  (one has no spread)

@@ -9,14 +9,15 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.assignment import ASSIGNMENT
+from promo_spark.contracts.contacts import past_contacts
 from promo_spark.contracts.decisions import NO_ARM, SCORES
 from promo_spark.contracts.fairness import AUDITED_CUSTOMERS
 from promo_spark.contracts.features import CUSTOMER_FEATURES
 from promo_spark.contracts.kpi_settings import FairnessSettings
+from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.silver import ASSIGNMENTS, CUSTOMERS, EXPOSURES, ORDER_LINES, PROMOTIONS, REDEMPTIONS
 from promo_spark.contracts.step import produces
 from promo_spark.contracts.table import AS_OF_DATE
-from promo_spark.measurement.contact_pressure import past_contacts
 from promo_spark.measurement.fairness_measures import ADJUSTED, MEASURES
 
 UNKNOWN = "unknown"
@@ -31,6 +32,7 @@ UNKNOWN = "unknown"
     promotions=PROMOTIONS,
     assignments=ASSIGNMENTS,
     exposures=EXPOSURES,
+    handed_over=FEEDBACK,
     redemptions=REDEMPTIONS,
     order_lines=ORDER_LINES,
 )
@@ -43,6 +45,7 @@ def describe_audited_customers(
     promotions: DataFrame,
     assignments: DataFrame,
     exposures: DataFrame,
+    handed_over: DataFrame,
     redemptions: DataFrame,
     order_lines: DataFrame,
     as_of_date: date,
@@ -59,6 +62,7 @@ def describe_audited_customers(
         promotions: silver.promotions, for depths.
         assignments: silver.assignments; what was given counts as contact where there are no exposures.
         exposures: silver.exposures.
+        handed_over: learning.feedback: what was given counts as contact, seen or not.
         redemptions: silver.redemptions: who redeemed anything before is proven to respond.
         order_lines: silver.order_lines: discounts of the days before.
         as_of_date: Day of the plan; only what came before it is the past.
@@ -69,9 +73,14 @@ def describe_audited_customers(
         measurement.audited_customers.
     """
     first = as_of_date - timedelta(days=settings.days)
-    contacts = past_contacts(
-        assignments=assignments, exposures=exposures, first=first, as_of_date=as_of_date, time_zone=time_zone
+    ever = past_contacts(
+        assignments=assignments,
+        exposures=exposures,
+        handed_over=handed_over,
+        as_of_date=as_of_date,
+        time_zone=time_zone,
     )
+    contacts = ever.where(F.col("day") >= F.lit(first))
     parts = (
         _planned(assignment, scores, promotions),
         contacts.groupBy("customer_id").agg(F.count("*").cast("double").alias("contacts")),

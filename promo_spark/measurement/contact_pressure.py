@@ -8,37 +8,15 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.assignment import ASSIGNMENT
+from promo_spark.contracts.contacts import past_contacts
 from promo_spark.contracts.decision_settings import AssignSettings
 from promo_spark.contracts.decisions import NO_ARM
 from promo_spark.contracts.fairness import CONTACT_PRESSURE
 from promo_spark.contracts.features import CUSTOMER_FEATURES
+from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.silver import ASSIGNMENTS, EXPOSURES
 from promo_spark.contracts.step import produces
 from promo_spark.contracts.table import AS_OF_DATE
-
-
-def past_contacts(
-    *, assignments: DataFrame, exposures: DataFrame, first: date, as_of_date: date, time_zone: str
-) -> DataFrame:
-    """Contacts of customers in the days before a date, as the contact cap counts them.
-
-    Args:
-        assignments: silver.assignments; what was given stands in where there are no exposures at all.
-        exposures: silver.exposures.
-        first: First day that counts.
-        as_of_date: The day after the last.
-        time_zone: The retailer's, in which days begin.
-
-    Returns:
-        customer_id, one row per contact.
-    """
-    seen = exposures.select("customer_id", F.col("exposed_at").alias("_at"))
-    given = assignments.where((F.col("arm") != NO_ARM) & ~F.col("is_holdout"))
-    decided = given.select("customer_id", F.col("decided_at").alias("_at"))
-    has_seen = F.broadcast(exposures.select(F.lit(1)).limit(1).agg((F.count("*") > 0).alias("_has_seen")))
-    stand_in = decided.crossJoin(has_seen).where(~F.col("_has_seen")).drop("_has_seen")
-    day = F.to_date(F.from_utc_timestamp("_at", time_zone))
-    return seen.unionByName(stand_in).where((day >= F.lit(first)) & (day < F.lit(as_of_date))).select("customer_id")
 
 
 @produces(
@@ -46,6 +24,7 @@ def past_contacts(
     customer_features=CUSTOMER_FEATURES,
     assignments=ASSIGNMENTS,
     exposures=EXPOSURES,
+    handed_over=FEEDBACK,
     assignment=ASSIGNMENT,
 )
 def count_contact_pressure(
@@ -53,6 +32,7 @@ def count_contact_pressure(
     customer_features: DataFrame,
     assignments: DataFrame,
     exposures: DataFrame,
+    handed_over: DataFrame,
     assignment: DataFrame,
     as_of_date: date,
     time_zone: str,
@@ -64,6 +44,7 @@ def count_contact_pressure(
         customer_features: features.customers: customers without a contact count as well.
         assignments: silver.assignments.
         exposures: silver.exposures.
+        handed_over: learning.feedback: what was given counts, seen or not.
         assignment: plans.assignment of the date.
         as_of_date: Day of the plan.
         time_zone: The retailer's.
@@ -72,10 +53,15 @@ def count_contact_pressure(
     Returns:
         measurement.contact_pressure.
     """
-    first = as_of_date - timedelta(days=settings.contact_cap_days)
-    past = past_contacts(
-        assignments=assignments, exposures=exposures, first=first, as_of_date=as_of_date, time_zone=time_zone
+    contacts = past_contacts(
+        assignments=assignments,
+        exposures=exposures,
+        handed_over=handed_over,
+        as_of_date=as_of_date,
+        time_zone=time_zone,
     )
+    first = F.lit(as_of_date - timedelta(days=settings.contact_cap_days))
+    past = contacts.where(F.col("day") >= first).select("customer_id")
     planned = assignment.where(F.col("arm") != NO_ARM).select("customer_id")
     told = past.withColumn("_past", F.lit(1)).unionByName(planned.withColumn("_past", F.lit(0)))
     counted = told.groupBy("customer_id").agg(F.sum("_past").alias("past"), F.count("*").alias("with_plan"))

@@ -10,13 +10,14 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.consent import ConsentSettings
 from promo_spark.contracts.decisions import NO_ARM
 from promo_spark.contracts.experiment_settings import ExperimentDesign, ExperimentSettings
 from promo_spark.contracts.experiments import EXPERIMENT_UNITS
 from promo_spark.contracts.features import CUSTOMER_FEATURES
 from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
-from promo_spark.contracts.silver import ASSIGNMENTS, CUSTOMERS, ORDER_LINES
+from promo_spark.contracts.silver import ASSIGNMENTS, CONSENTS, CUSTOMERS, ORDER_LINES
 from promo_spark.contracts.step import produces
 from promo_spark.measurement.experiment_population import list_population
 
@@ -28,6 +29,7 @@ _BLOCK = 50_000
 @produces(
     EXPERIMENT_UNITS,
     customers=CUSTOMERS,
+    consents=CONSENTS,
     customer_features=CUSTOMER_FEATURES,
     order_lines=ORDER_LINES,
     segment_customers=SEGMENT_CUSTOMERS,
@@ -35,11 +37,13 @@ _BLOCK = 50_000
 def draw_experiments(
     *,
     customers: DataFrame,
+    consents: DataFrame,
     customer_features: DataFrame,
     order_lines: DataFrame,
     segment_customers: DataFrame,
     as_of_date: date,
     settings: ExperimentSettings,
+    consent: ConsentSettings,
 ) -> DataFrame:
     """Draw the units of every experiment that is to be drawn.
 
@@ -50,11 +54,13 @@ def draw_experiments(
 
     Args:
         customers: silver.customers.
+        consents: silver.consents.
         customer_features: features.customers of the date: who can be drawn.
         order_lines: silver.order_lines, for home stores.
         segment_customers: segments.customers of the date.
         as_of_date: The day of the design.
         settings: The designs.
+        consent: What it means not to have answered about contact, where anybody did.
 
     Returns:
         measurement.experiment_units.
@@ -65,10 +71,12 @@ def draw_experiments(
             list_population(
                 design=design,
                 customers=customers,
+                consents=consents,
                 customer_features=customer_features,
                 order_lines=order_lines,
                 segment_customers=segment_customers,
                 as_of_date=as_of_date,
+                consent=consent,
             ),
         )
         for design in settings.designs

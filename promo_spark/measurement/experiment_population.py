@@ -8,6 +8,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.consent import ConsentSettings, keep_contactable
 from promo_spark.contracts.experiment_settings import ExperimentDesign
 from promo_spark.contracts.experiments import ALL_SEGMENTS
 
@@ -21,29 +22,38 @@ def list_population(
     *,
     design: ExperimentDesign,
     customers: DataFrame,
+    consents: DataFrame,
     customer_features: DataFrame,
     order_lines: DataFrame,
     segment_customers: DataFrame,
     as_of_date: date,
+    consent: ConsentSettings,
 ) -> DataFrame:
     """List the customers of an experiment.
 
-    Who has bought before and has not refused marketing can be drawn. Where the unit is larger than a customer, those
+    Who has bought before and may be sent promotions can be drawn. Where the unit is larger than a customer, those
     whose unit is unknown are left out.
 
     Args:
         design: Unit and strata.
-        customers: silver.customers, for refusals and columns.
+        customers: silver.customers, for consent to contact and columns.
+        consents: silver.consents, for consent to contact.
         customer_features: features.customers of the date.
         order_lines: silver.order_lines; a customer's home store is the one with most baskets in the year before.
         segment_customers: segments.customers of the date.
         as_of_date: Nothing from this date on is looked at.
+        consent: What it means not to have answered about contact, where anybody did.
 
     Returns:
         customer_id, unit_id, stratum.
     """
-    refused = customers.where(~F.col("has_marketing_consent")).select("customer_id")
-    known = customer_features.select("customer_id", "spend_91d_amount").join(refused, "customer_id", "left_anti")
+    known = keep_contactable(
+        rows=customer_features.select("customer_id", "spend_91d_amount"),
+        customers=customers,
+        consents=consents,
+        as_of_date=as_of_date,
+        silence=consent.missing.contact,
+    )
     needed = {design.unit, *design.strata}
     columns = sorted(needed & set(customers.columns))
     if columns:

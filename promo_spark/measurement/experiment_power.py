@@ -11,6 +11,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.consent import ConsentSettings
 from promo_spark.contracts.decisions import NO_ARM
 from promo_spark.contracts.experiment_settings import ExperimentDesign, ExperimentSettings
 from promo_spark.contracts.experiments import ALL_SEGMENTS, EXPERIMENT_MOMENTS, EXPERIMENT_ROWS, POWER_CURVE
@@ -18,7 +19,7 @@ from promo_spark.contracts.features import CUSTOMER_FEATURES, PRODUCT_FEATURES
 from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
 from promo_spark.contracts.settings import FeatureSettings
-from promo_spark.contracts.silver import CUSTOMERS, ORDER_LINES
+from promo_spark.contracts.silver import CONSENTS, CUSTOMERS, ORDER_LINES
 from promo_spark.contracts.step import produces
 from promo_spark.kernels.experiment_cells import Plan, merge_thin_strata
 from promo_spark.kernels.power_curve import Baseline, measure_baseline, power_curve
@@ -38,6 +39,7 @@ _SIZES = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 @produces(
     EXPERIMENT_ROWS,
     customers=CUSTOMERS,
+    consents=CONSENTS,
     customer_features=CUSTOMER_FEATURES,
     order_lines=ORDER_LINES,
     segment_customers=SEGMENT_CUSTOMERS,
@@ -46,6 +48,7 @@ _SIZES = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 def lay_out_baseline(
     *,
     customers: DataFrame,
+    consents: DataFrame,
     customer_features: DataFrame,
     order_lines: DataFrame,
     segment_customers: DataFrame,
@@ -53,11 +56,13 @@ def lay_out_baseline(
     as_of_date: date,
     settings: ExperimentSettings,
     features: FeatureSettings,
+    consent: ConsentSettings,
 ) -> DataFrame:
     """Lay the days before the date out as though each experiment had just ended, with everybody in the arm none.
 
     Args:
         customers: silver.customers.
+        consents: silver.consents.
         customer_features: features.customers of the date.
         order_lines: silver.order_lines; as many days before the date as the experiment lasts are its outcomes.
         segment_customers: segments.customers of the date.
@@ -65,6 +70,7 @@ def lay_out_baseline(
         as_of_date: The day of the design.
         settings: The designs, and the days that adjust.
         features: The margin rate of products without one.
+        consent: What it means not to have answered about contact, where anybody did.
 
     Returns:
         measurement.experiment_rows, one experiment per design.
@@ -76,10 +82,12 @@ def lay_out_baseline(
         population = list_population(
             design=design,
             customers=customers,
+            consents=consents,
             customer_features=customer_features,
             order_lines=past,
             segment_customers=segment_customers,
             as_of_date=as_of_date,
+            consent=consent,
         )
         frames.append(_baseline(design, population, days, as_of_date, settings.covariate_days))
     nobody = contract_frame(customers.sparkSession, EXPERIMENT_ROWS)

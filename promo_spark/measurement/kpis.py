@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from promo_spark.contracts.kpi_settings import KpiSettings
 from promo_spark.contracts.kpis import KPI_TERMS, KPIS, TERMS
 from promo_spark.contracts.step import produces
-from promo_spark.kernels.kpi_estimates import Estimate, Figure, estimate_figure, interval
+from promo_spark.kernels.kpi_estimates import Estimate, Figure, estimate_figure, interval, share_interval
 from promo_spark.measurement.kpi_catalogue import (
     CATALOGUE,
     PERIOD_KPIS,
@@ -148,6 +148,8 @@ def _success(gains: list[tuple[str, Estimate, int]], level: float) -> Iterator[d
             error = float(paid.std(ddof=1) / np.sqrt(len(paid))) if len(paid) > 1 else None
             share = Estimate(float(paid.mean()), error)
         nothing = Estimate(None, None)
+        ends = share_interval(sum((gain.value or 0.0) > 0 for gain, _ in known), len(known), level)
+        low, high = (None if end is None else round(end, _DIGITS) for end in ends)
         surely = sum((interval(gain, count, level)[0] or 0.0) > 0 for gain, count in known)
         told = f"{surely} of {len(known)} promotions gained by more than chance" if known else SUCCESS.missing
         if known and comparison == "before":
@@ -158,6 +160,8 @@ def _success(gains: list[tuple[str, Estimate, int]], level: float) -> Iterator[d
             "scope_id": "all",
             "comparison": comparison,
             **_columns(Figure(share, nothing, nothing), len(known), level),
+            "low": low,
+            "high": high,
             "observation_count": len(known),
             "unit": SUCCESS.unit,
             "meaning": SUCCESS.meaning,

@@ -12,20 +12,19 @@ from promo_spark.contracts.assignment import (
     CONSTRAINT_USE,
     DECISION_LOG,
 )
-from promo_spark.contracts.decision_settings import AssignSettings
 from promo_spark.contracts.decisions import CANDIDATES, DECISIONS, SCORES
 from promo_spark.contracts.features import CUSTOMER_FEATURES
 from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.measurement import POLICY_VALUES
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
-from promo_spark.contracts.silver import ASSIGNMENTS, CUSTOMERS, EXPOSURES, OVERRIDES, PROMOTIONS
+from promo_spark.contracts.silver import ASSIGNMENTS, CONSENTS, CUSTOMERS, EXPOSURES, OVERRIDES, PROMOTIONS
 from promo_spark.kernels.decision_covariates import DECISION_COVARIATES
 from promo_spark.pipelines.assign_limits import settle
 from promo_spark.pipelines.assign_policy import choose_policy
+from promo_spark.pipelines.past_choices import planned_offers
 from promo_spark.plans.assignment import assemble_assignment, sum_up_segments
 from promo_spark.plans.decision_log import log_decisions
 from promo_spark.plans.eligibility import current_overrides, keep_eligible
-from promo_spark.plans.offers import value_offers
 from promo_spark.plans.policy import follow_policy
 from promo_spark.plans.responses import share_decisions
 from promo_spark.runtime.pipeline import Pipeline
@@ -47,18 +46,12 @@ def run(stage: Stage) -> None:
             "no promotion is planned that customers could be given one by one (assign.promotions, or promotions that "
             "start within assign.planning_days): nothing is assigned."
         )
-    offers = value_offers(
-        scores=stage.read(SCORES),
-        promotions=stage.read(PROMOTIONS),
-        segment_customers=stage.read(SEGMENT_CUSTOMERS),
-        customer_features=stage.read(CUSTOMER_FEATURES),
-        as_of_date=day,
-        settings=_with_gifts(stage),
-    )
+    offers = planned_offers(stage)
     _tell_of_forced(stage, offers)
     eligible = keep_eligible(
         offers=offers,
         customers=stage.read(CUSTOMERS),
+        consents=stage.read(CONSENTS),
         overrides=stage.read(OVERRIDES),
         assignments=stage.read(ASSIGNMENTS),
         exposures=stage.read(EXPOSURES),
@@ -66,6 +59,7 @@ def run(stage: Stage) -> None:
         as_of_date=day,
         time_zone=stage.settings.source.time_zone,
         settings=settings,
+        consent=stage.settings.consent,
     ).persist()
     policy = choose_policy(stage, eligible)
     followed = follow_policy(offers=eligible, verdict=policy.verdict, constant=policy.constant).persist()
@@ -98,13 +92,6 @@ def run(stage: Stage) -> None:
     _account(stage)
 
 
-def _with_gifts(stage: Stage) -> AssignSettings:
-    """The settings with what gifts of promotions.yaml cost, where the settings do not say it themselves."""
-    settings = stage.settings.assign
-    gifts = {o.offer_id: o.gift_unit_cost_amount for o in stage.settings.promotions.offers if o.mechanic == "gift"}
-    return settings.model_copy(update={"unit_cost_amounts": gifts | settings.unit_cost_amounts})
-
-
 def _tell_of_forced(stage: Stage, offers: DataFrame) -> None:
     forced = current_overrides(stage.read(OVERRIDES), stage.as_of_date).where(F.col("action") == "force")
     unplanned = forced.join(F.broadcast(offers.select("promotion_id").distinct()), "promotion_id", "left_anti")
@@ -128,11 +115,12 @@ PIPELINE = Pipeline(
     name="assign",
     summary="Decide which customer gets which promotion, under budgets and limits.",
     reads=(
-        *(DECISIONS, CANDIDATES, SCORES, PROMOTIONS, CUSTOMERS, CUSTOMER_FEATURES, SEGMENT_CUSTOMERS),
+        *(DECISIONS, CANDIDATES, SCORES, PROMOTIONS, CUSTOMERS, CONSENTS, CUSTOMER_FEATURES, SEGMENT_CUSTOMERS),
         *(OVERRIDES, ASSIGNMENTS, EXPOSURES, FEEDBACK),
     ),
     writes=(ASSIGNMENT, DECISION_LOG, CONSTRAINT_USE, BUDGET_CURVE, ASSIGNED_PROMOTIONS, POLICY_VALUES),
     run=run,
-    settings=("assign", "promotions", "uplift", "currency", "seed", "source.time_zone"),
+    settings=("assign", "promotions", "uplift", "currency", "seed", "source.time_zone", "consent.missing.contact"),
     headlines=tuple(_HEADLINES),
+    purpose="personalisation",
 )

@@ -145,4 +145,5 @@ PIPELINE = Pipeline(
         "segment_plan_all_attainment_rate",
         "segments_segment_id_spend_explained_rate",
     ),
+    purpose="measurement",
 )

@@ -87,4 +87,5 @@ PIPELINE = Pipeline(
         "campaigns_sales_amount_no_effect_shown",
         "campaigns_sales_amount_cannot_be_told",
     ),
+    purpose="measurement",
 )

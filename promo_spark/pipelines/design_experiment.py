@@ -18,7 +18,7 @@ from promo_spark.contracts.experiments import EXPERIMENT_UNITS, EXPERIMENTS, POW
 from promo_spark.contracts.features import CUSTOMER_FEATURES, PRODUCT_FEATURES
 from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
-from promo_spark.contracts.silver import ASSIGNMENTS, CUSTOMERS, ORDER_LINES
+from promo_spark.contracts.silver import ASSIGNMENTS, CONSENTS, CUSTOMERS, ORDER_LINES
 from promo_spark.errors import ExperimentError, HistoryError
 from promo_spark.kernels.sample_size import required_size
 from promo_spark.measurement.experiment_draw import assign_units, draw_experiments
@@ -50,6 +50,7 @@ def run(stage: Stage) -> None:
 def _tell_power(stage: Stage) -> None:
     rows = lay_out_baseline(
         customers=stage.read(CUSTOMERS),
+        consents=stage.read(CONSENTS),
         customer_features=stage.read(CUSTOMER_FEATURES),
         order_lines=stage.read(ORDER_LINES),
         segment_customers=stage.read(SEGMENT_CUSTOMERS),
@@ -57,6 +58,7 @@ def _tell_power(stage: Stage) -> None:
         as_of_date=stage.as_of_date,
         settings=stage.settings.experiments,
         features=stage.settings.features,
+        consent=stage.settings.consent,
     )
     stage.write(
         POWER_CURVE,
@@ -102,11 +104,13 @@ def _draw(stage: Stage, designs: tuple[ExperimentDesign, ...]) -> None:
     settings = stage.settings.experiments.model_copy(update={"designs": designs})
     drawn = draw_experiments(
         customers=stage.read(CUSTOMERS),
+        consents=stage.read(CONSENTS),
         customer_features=stage.read(CUSTOMER_FEATURES),
         order_lines=stage.read(ORDER_LINES),
         segment_customers=stage.read(SEGMENT_CUSTOMERS),
         as_of_date=stage.as_of_date,
         settings=settings,
+        consent=stage.settings.consent,
     ).persist()
     sizes = (
         drawn.groupBy("experiment", "arm")
@@ -210,10 +214,11 @@ def _hash(design: ExperimentDesign) -> str:
 PIPELINE = Pipeline(
     name="design_experiment",
     summary="Work out what designed experiments can find, and draw customers into their arms.",
-    reads=(CUSTOMERS, CUSTOMER_FEATURES, PRODUCT_FEATURES, ORDER_LINES, SEGMENT_CUSTOMERS),
+    reads=(CUSTOMERS, CONSENTS, CUSTOMER_FEATURES, PRODUCT_FEATURES, ORDER_LINES, SEGMENT_CUSTOMERS),
     writes=(POWER_CURVE, EXPERIMENT_UNITS, EXPERIMENTS, ASSIGNMENTS),
     run=run,
     settings=("experiments", "features", "source.time_zone"),
     # The ledger is ingest's: a stage that reads it must not stand on this one, which the pipeline never runs.
     is_dated=False,
+    purpose="personalisation",
 )

@@ -124,4 +124,5 @@ PIPELINE = Pipeline(
     writes=(SENDS, FEEDBACK),
     run=run,
     settings=("assign", "seed", "source.time_zone"),
+    purpose="personalisation",
 )

@@ -9,6 +9,7 @@ from promo_spark.contracts.assignment import ASSIGNMENT
 from promo_spark.contracts.decisions import NO_ARM, SCORES
 from promo_spark.contracts.fairness import CONTACT_PRESSURE, FAIRNESS
 from promo_spark.contracts.features import CUSTOMER_FEATURES
+from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.silver import ASSIGNMENTS, CUSTOMERS, EXPOSURES, ORDER_LINES, PROMOTIONS, REDEMPTIONS
 from promo_spark.errors import FairnessError
 from promo_spark.measurement.audited_customers import UNKNOWN, describe_audited_customers
@@ -31,6 +32,7 @@ def run(stage: Stage) -> None:
         promotions=stage.read(PROMOTIONS),
         assignments=stage.read(ASSIGNMENTS),
         exposures=stage.read(EXPOSURES),
+        handed_over=stage.read(FEEDBACK),
         redemptions=stage.read(REDEMPTIONS),
         order_lines=stage.read(ORDER_LINES),
         as_of_date=day,
@@ -42,6 +44,7 @@ def run(stage: Stage) -> None:
         customer_features=stage.read(CUSTOMER_FEATURES),
         assignments=stage.read(ASSIGNMENTS),
         exposures=stage.read(EXPOSURES),
+        handed_over=stage.read(FEEDBACK),
         assignment=stage.read(ASSIGNMENT),
         as_of_date=day,
         time_zone=zone,
@@ -130,10 +133,11 @@ PIPELINE = Pipeline(
     summary="Audit who gets what by demographic group, and how often customers are spoken to.",
     reads=(
         *(CUSTOMERS, CUSTOMER_FEATURES, ASSIGNMENT, SCORES, PROMOTIONS, ASSIGNMENTS, EXPOSURES, REDEMPTIONS),
-        ORDER_LINES,
+        *(ORDER_LINES, FEEDBACK),
     ),
     writes=(FAIRNESS, CONTACT_PRESSURE),
     run=run,
     settings=("fairness", "source.time_zone", "assign.contact_cap", "assign.contact_cap_days"),
     headlines=("groups_failed", "largest_parity_gap", "over_cap_rate"),
+    purpose="measurement",
 )

@@ -201,4 +201,5 @@ PIPELINE = Pipeline(
     writes=FEATURES,
     run=run,
     settings=("features", "source.time_zone"),
+    purpose="personalisation",
 )

@@ -9,7 +9,7 @@ from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES, PRODUCT_
 from promo_spark.contracts.ideas import BUNDLES, TRIGGERS
 from promo_spark.contracts.recommend import SERVED_PRODUCTS
 from promo_spark.contracts.segments import SEGMENT_BEHAVIOUR
-from promo_spark.contracts.silver import CUSTOMERS, EVENTS, ORDER_LINES, PRODUCTS
+from promo_spark.contracts.silver import CONSENTS, CUSTOMERS, EVENTS, ORDER_LINES, PRODUCTS
 from promo_spark.plans.basket_pairs import draw_items
 from promo_spark.plans.bundles import mine_bundles
 from promo_spark.plans.figures import ideas_figure
@@ -26,6 +26,7 @@ def run(stage: Stage) -> None:
     _propose_bundles(stage)
     triggers = find_triggers(
         customers=stage.read(CUSTOMERS),
+        consents=stage.read(CONSENTS),
         customer_features=stage.read(CUSTOMER_FEATURES),
         behaviour=stage.read(SEGMENT_BEHAVIOUR),
         affinity=stage.read(AFFINITY),
@@ -37,7 +38,7 @@ def run(stage: Stage) -> None:
         time_zone=stage.settings.source.time_zone,
         settings=stage.settings.ideas,
         recommend=stage.settings.recommend,
-        assign=stage.settings.assign,
+        consent=stage.settings.consent,
     )
     stage.write(TRIGGERS, triggers)
     _account(stage)
@@ -70,7 +71,8 @@ def _tell_what_is_missing(stage: Stage) -> None:
         stage.limitation("there is no silver.events: nobody is told of what was looked at and not bought.")
     if not stage.has(SEGMENT_BEHAVIOUR):
         stage.limitation("churn is not predicted: no trigger for customers at risk.")
-    if stage.read(CUSTOMERS).where(F.col("has_marketing_consent").isNotNull()).isEmpty():
+    has_answers = stage.has(CONSENTS) or not stage.read(CUSTOMERS).where("has_marketing_consent IS NOT NULL").isEmpty()
+    if not has_answers:
         stage.limitation("marketing consent is unknown: no customer is left out of the triggers for want of it.")
 
 
@@ -119,6 +121,7 @@ PIPELINE = Pipeline(
         ORDER_LINES,
         PRODUCTS,
         CUSTOMERS,
+        CONSENTS,
         EVENTS,
         CUSTOMER_FEATURES,
         PRODUCT_FEATURES,
@@ -132,9 +135,10 @@ PIPELINE = Pipeline(
         "ideas",
         "recommend.excluded_departments",
         "recommend.excluded_categories",
-        "assign.consent",
+        "consent.missing.contact",
         "source.time_zone",
         "currency",
     ),
     headlines=("bundle_count", "bundle_gaining_count"),
+    purpose="personalisation",
 )

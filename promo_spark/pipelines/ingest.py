@@ -26,6 +26,7 @@ from promo_spark.contracts.identity import IDENTITY_CUSTOMERS, REJECTED_RAW
 from promo_spark.contracts.records import RAW_CUSTOMER_ID
 from promo_spark.contracts.silver import (
     ASSIGNMENTS,
+    CONSENTS,
     CUSTOMERS,
     EVENTS,
     EXPOSURES,
@@ -44,6 +45,7 @@ from promo_spark.contracts.table import TableContract, bronze_of, rejected_of
 from promo_spark.contracts.truth import TRUE_EFFECTS
 from promo_spark.ingest.entities import (
     conform_assignments,
+    conform_consents,
     conform_customers,
     conform_events,
     conform_exposures,
@@ -76,6 +78,7 @@ _CONFORM: dict[str, Callable[..., DataFrame]] = {
     EXPOSURES.entity: conform_exposures,
     EVENTS.entity: conform_events,
     OVERRIDES.entity: conform_overrides,
+    CONSENTS.entity: conform_consents,
 }
 _WITHOUT = {
     "customers": "segments are described, and audited for fairness, without demographics",
@@ -89,6 +92,7 @@ _WITHOUT = {
     "exposures": "what was assigned counts as what customers saw, for cool-downs and contact caps",
     "events": "nobody is known to have looked without buying",
     "overrides": "no manager's word on single customers is followed",
+    "consents": "consent, where it is recorded, is that of the customers' own columns",
 }
 # One table is far wider than the others together: it keeps one core busy while they share the second.
 # Categories decide what is usual in an order line, so products come before it.
@@ -96,7 +100,7 @@ _LANES = (
     (PRICES,),
     (
         *(PRODUCTS, ORDER_LINES, CUSTOMERS, PROMOTIONS, PROMOTION_PRODUCTS, ASSIGNMENTS, REDEMPTIONS, RATINGS),
-        *(EXPOSURES, EVENTS, OVERRIDES),
+        *(EXPOSURES, EVENTS, OVERRIDES, CONSENTS),
     ),
 )
 
@@ -222,6 +226,11 @@ def _bring_to_silver(stage: Stage, silver: TableContract, *, is_new: bool) -> di
     else:
         conformed = _CONFORM[silver.entity](**{silver.entity: pending})
     written = stage.write(silver, conformed)
+    if silver == CONSENTS and written.rejected:
+        stage.limitation(
+            f"{written.rejected:,} answers about consent could not be read, and are not honoured: see "
+            "silver.consents_rejected, mend them at their source and bring them in again."
+        )
     figures = account_records(stage, silver, newest, count, written)
     if silver != ORDER_LINES:
         return figures
@@ -258,4 +267,5 @@ PIPELINE = Pipeline(
     writes=(*(bronze_of(table) for table in SILVER), *SILVER, IDENTITY_CUSTOMERS, REJECTED_RAW, TRUE_EFFECTS),
     run=run,
     is_dated=False,
+    purpose="accounting",
 )

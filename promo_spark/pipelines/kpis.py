@@ -145,4 +145,5 @@ PIPELINE = Pipeline(
         *("assign.contact_cost_amount", "assign.contact_cost_amounts"),
     ),
     headlines=("sales", "conversion", "participation", "roi", "success_rate"),
+    purpose="measurement",
 )

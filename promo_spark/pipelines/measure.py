@@ -102,4 +102,5 @@ PIPELINE = Pipeline(
     run=run,
     settings=("experiments", "features", "source.time_zone"),
     headlines=("experiments", "experiments_stopped", "effects_found"),
+    purpose="measurement",
 )

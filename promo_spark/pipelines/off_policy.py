@@ -6,16 +6,18 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.assignment import ASSIGNMENT
-from promo_spark.contracts.decisions import DECISIONS, NO_ARM, SCORES
+from promo_spark.contracts.decisions import DECISIONS, SCORES
+from promo_spark.contracts.features import CUSTOMER_FEATURES
 from promo_spark.contracts.measurement import POLICY_VALUES
 from promo_spark.contracts.off_policy import OFF_POLICY
 from promo_spark.contracts.rows import contract_frame
+from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
 from promo_spark.contracts.silver import PROMOTIONS
 from promo_spark.kernels.decision_covariates import DECISION_COVARIATES
 from promo_spark.measurement.off_policy import value_policies
 from promo_spark.measurement.policy_log import lay_out_policies, policy_names
-from promo_spark.pipelines.assign_policy import OUTCOMES
-from promo_spark.response.policy_log import PolicyLog, log_policies
+from promo_spark.pipelines.past_choices import find_past_choices, planned_offers
+from promo_spark.response.valued_decisions import ValuedDecisions, value_decisions
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.stage import Stage
 
@@ -26,6 +28,14 @@ def run(stage: Stage) -> None:
     if log is None:
         stage.write(OFF_POLICY, contract_frame(stage.spark, OFF_POLICY))
         return
+    try:
+        stage.write(OFF_POLICY, _values(stage, log))
+    finally:
+        log.release()
+    _tell(stage)
+
+
+def _values(stage: Stage, log: ValuedDecisions) -> DataFrame:
     settings = stage.settings
     chosen = stage.read(POLICY_VALUES).where("is_chosen").select("policy").first()
     rows = lay_out_policies(
@@ -37,7 +47,7 @@ def run(stage: Stage) -> None:
         arm_level=settings.uplift.arm_level,
         as_of_date=stage.as_of_date,
     )
-    values = value_policies(
+    return value_policies(
         policy_log=rows,
         policies=policy_names(log.arms),
         followed=chosen["policy"] if chosen else None,
@@ -48,32 +58,29 @@ def run(stage: Stage) -> None:
         settings=settings.off_policy,
         seed=settings.seed,
     )
-    stage.write(OFF_POLICY, values)
-    log.release()
-    _tell(stage)
 
 
-def _log(stage: Stage) -> PolicyLog | None:
+def _log(stage: Stage) -> ValuedDecisions | None:
     """The decisions of the arms that are planned; None where nothing can be learnt from them, which is said."""
     settings = stage.settings
     learnt = stage.read(SCORES).where(F.col("learner").isNotNull()).select("learner").first()
     if learnt is None:
         stage.limitation("nothing is known of what the planned promotions change: no policy can be valued.")
         return None
-    contact = _contact_costs(stage)
-    usable = _usable(stage.read(DECISIONS), list(contact))
-    visits = F.col("is_visited") * F.lit(settings.assign.visit_amount)
-    customers = stage.read(SCORES).select("customer_id").distinct().count()
+    past = find_past_choices(stage, planned_offers(stage))
+    if past is None:
+        stage.limitation("no planned promotion is known of enough customers: no policy can be valued.")
+        return None
     try:
-        return log_policies(
-            rows=usable.withColumn("is_visited", visits),
-            objective=OUTCOMES[settings.assign.objective],
-            cost="discount_amount",
-            contact_costs=contact,
+        return value_decisions(
+            rows=past.rows,
+            objective="earned_amount",
+            cost="paid_amount",
+            contact_costs=past.contact_costs,
             covariate_names=DECISION_COVARIATES,
             learner=learnt["learner"],
             folds=settings.uplift.folds,
-            budget_per_customer=settings.assign.budget_amount / max(customers, 1),
+            budget_per_customer=past.budget_per_customer,
             shrink=settings.assign.shrink,
             propensity_floor=settings.uplift.propensity_floor,
             ridge=settings.uplift.ridge,
@@ -82,25 +89,6 @@ def _log(stage: Stage) -> PolicyLog | None:
     except ValueError as fault:
         stage.limitation(f"policies cannot be valued on past decisions: {fault}.")
         return None
-
-
-def _usable(decisions: DataFrame, arms: list[str]) -> DataFrame:
-    """Rows of these arms and none in decisions that gave one of these arms: others offered no choice of them."""
-    offered = decisions.where(F.col("arm").isin(arms)).select("decision_id").distinct()
-    wanted = decisions.where(F.col("arm").isin([NO_ARM, *arms]))
-    return wanted.join(F.broadcast(offered), "decision_id", "left_semi")
-
-
-def _contact_costs(stage: Stage) -> dict[str, float]:
-    """Mean cost of telling a customer of the planned promotions of each arm."""
-    settings = stage.settings.assign
-    planned = stage.read(SCORES).select("promotion_id", "arm").distinct()
-    channels: DataFrame = planned.join(stage.read(PROMOTIONS).select("promotion_id", "channel"), "promotion_id", "left")
-    costs: dict[str, list[float]] = {}
-    for row in channels.orderBy("promotion_id").collect():
-        cost = settings.contact_cost_amounts.get(row["channel"] or "", settings.contact_cost_amount)
-        costs.setdefault(row["arm"], []).append(cost)
-    return {arm: sum(own) / len(own) for arm, own in costs.items()}
 
 
 def _tell(stage: Stage) -> None:
@@ -120,9 +108,10 @@ def _tell(stage: Stage) -> None:
 PIPELINE = Pipeline(
     name="off_policy",
     summary="Value the plan, the best simple policies and none on past decisions, before anything is sent.",
-    reads=(DECISIONS, SCORES, PROMOTIONS, ASSIGNMENT, POLICY_VALUES),
+    reads=(DECISIONS, SCORES, PROMOTIONS, SEGMENT_CUSTOMERS, CUSTOMER_FEATURES, ASSIGNMENT, POLICY_VALUES),
     writes=(OFF_POLICY,),
     run=run,
-    settings=(*("off_policy", "uplift", "assign", "seed", "currency"),),
+    settings=("off_policy", "uplift", "assign", "promotions", "seed", "currency"),
     headlines=("off_policy_plan", "off_policy_personalised", "off_policy_none"),
+    purpose="measurement",
 )

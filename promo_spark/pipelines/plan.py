@@ -87,4 +87,5 @@ PIPELINE = Pipeline(
     run=run,
     settings=("plan", "promotions", "currency"),
     headlines=("plan_promote_count", "plan_test_count", *_SUMS),
+    purpose="personalisation",
 )

@@ -47,4 +47,5 @@ PIPELINE = Pipeline(
     writes=(FACTORS, RECOMMENDED_PRODUCTS, SERVED_PRODUCTS),
     run=run,
     settings=("recommend", "seed"),
+    purpose="personalisation",
 )

@@ -234,4 +234,5 @@ PIPELINE = Pipeline(
     writes=(),
     run=run,
     settings=("report", "source", "currency", "plan.budget_amount", "plan.interval_level"),
+    purpose="personalisation",
 )

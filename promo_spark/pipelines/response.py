@@ -168,4 +168,5 @@ PIPELINE = Pipeline(
     writes=(PLANNED_PRODUCTS, PANEL, EFFECTS),
     run=run,
     settings=("response", "features", "promotions", "seed", *_OF_THE_PLAN),
+    purpose="personalisation",
 )

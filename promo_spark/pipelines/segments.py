@@ -141,4 +141,5 @@ PIPELINE = Pipeline(
     writes=(*SEGMENTS, *BEHAVIOUR, *ENTITY_CLUSTERS),
     run=run,
     settings=("segments", "seed"),
+    purpose="personalisation",
 )

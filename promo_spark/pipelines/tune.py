@@ -68,4 +68,5 @@ PIPELINE = Pipeline(
     writes=LEARNING,
     run=run,
     settings=("tune", "recommend", "segments", "seed"),
+    purpose="personalisation",
 )

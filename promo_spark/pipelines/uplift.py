@@ -104,4 +104,5 @@ PIPELINE = Pipeline(
         *("uplift", "features", "seed", "source.time_zone"),
         *("assign.promotions", "assign.planning_days"),
     ),
+    purpose="personalisation",
 )

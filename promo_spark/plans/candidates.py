@@ -11,7 +11,7 @@ from pyspark.sql import types as T
 _CELL = ("segment_id", "category")
 
 
-def gather_candidates(
+def gather_segment_offers(
     *,
     effects: DataFrame,
     profiles: DataFrame,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date, timedelta
 
 from pyspark.sql import Column as Expression
@@ -10,10 +9,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.assignment import OFFERS
+from promo_spark.contracts.consent import ConsentSettings, keep_contactable
+from promo_spark.contracts.contacts import given_before, past_contacts
 from promo_spark.contracts.decision_settings import AssignSettings
-from promo_spark.contracts.decisions import NO_ARM
-from promo_spark.contracts.learning import FEEDBACK, TOGETHER
-from promo_spark.contracts.silver import ASSIGNMENTS, CUSTOMERS, EXPOSURES, OVERRIDES
+from promo_spark.contracts.learning import FEEDBACK
+from promo_spark.contracts.silver import ASSIGNMENTS, CONSENTS, CUSTOMERS, EXPOSURES, OVERRIDES
 from promo_spark.contracts.step import produces
 
 ANY = "*"
@@ -23,6 +23,7 @@ ANY = "*"
     OFFERS,
     offers=OFFERS,
     customers=CUSTOMERS,
+    consents=CONSENTS,
     overrides=OVERRIDES,
     assignments=ASSIGNMENTS,
     exposures=EXPOSURES,
@@ -32,6 +33,7 @@ def keep_eligible(
     *,
     offers: DataFrame,
     customers: DataFrame,
+    consents: DataFrame,
     overrides: DataFrame,
     assignments: DataFrame,
     exposures: DataFrame,
@@ -39,6 +41,7 @@ def keep_eligible(
     as_of_date: date,
     time_zone: str,
     settings: AssignSettings,
+    consent: ConsentSettings,
 ) -> DataFrame:
     """Drop the offers that lists, consent, contact limits or a manager rule out.
 
@@ -48,22 +51,23 @@ def keep_eligible(
 
     Args:
         offers: plans.offers.
-        customers: silver.customers. Where consent is needed, who refused marketing gets nothing, and under opt_in,
-            where it is recorded for anybody, nor does who has not given it.
+        customers: silver.customers, for consent to contact.
+        consents: silver.consents, for the same and for each channel.
         overrides: silver.overrides that hold on the date.
         assignments: silver.assignments; what was given counts as contact where there are no exposures.
         exposures: silver.exposures.
         handed_over: learning.feedback: what was given counts as contact, seen or not.
         as_of_date: The day of the decision; only contacts before it count.
         time_zone: The retailer's.
-        settings: Eligibility, consent, exclusions, cool-down and contact cap.
+        settings: Eligibility, exclusions, cool-down and contact cap.
+        consent: What it means not to have answered about contact, where anybody did.
 
     Returns:
         plans.offers, the rows that remain.
     """
-    allowed = offers
-    if settings.needs_consent:
-        allowed = keep_consenting(rows=allowed, customers=customers, settings=settings)
+    allowed = keep_contactable(
+        rows=offers, customers=customers, consents=consents, as_of_date=as_of_date, silence=consent.missing.contact
+    )
     planned = F.broadcast(offers.select("promotion_id").distinct())
     told = current_overrides(overrides, as_of_date)
     unplanned = told.where(F.col("action") == "force").join(planned, "promotion_id", "left_anti")
@@ -84,8 +88,15 @@ def keep_eligible(
     )
     is_free = F.col("_is_bound").isNull() | F.col("_is_named").isNotNull()
     is_excluded = F.col("_is_excluded").isNotNull() | F.col("_is_excluded_from_all").isNotNull()
-    own = _given(handed_over, as_of_date, time_zone)
-    within = _contacted_too_much(_contacts(assignments, exposures, own, as_of_date, time_zone), as_of_date, settings)
+    own = given_before(decisions=handed_over, as_of_date=as_of_date, time_zone=time_zone)
+    contacts = past_contacts(
+        assignments=assignments,
+        exposures=exposures,
+        handed_over=handed_over,
+        as_of_date=as_of_date,
+        time_zone=time_zone,
+    )
+    within = _contacted_too_much(contacts, as_of_date, settings)
     days = max(settings.planning_days, settings.cool_down_days)
     repeated = own.where(F.col("day") >= F.lit(as_of_date - timedelta(days=days))).select(
         "customer_id", "promotion_id", F.lit(True).alias("_is_repeated")
@@ -118,57 +129,6 @@ def _is_on_list(settings: AssignSettings) -> Expression:
     if not settings.excluded_segments:
         return on_list
     return on_list & ~F.coalesce(F.col("segment_id").isin(list(settings.excluded_segments)), F.lit(False))
-
-
-def keep_consenting(*, rows: DataFrame, customers: DataFrame, settings: AssignSettings) -> DataFrame:
-    """Drop whom marketing may not be sent.
-
-    Args:
-        rows: With customer_id.
-        customers: silver.customers.
-        settings: ``consent``: opt_in wants it given, wherever it is recorded for anybody; opt_out not refused.
-
-    Returns:
-        The rows that remain.
-    """
-    consent = F.col("has_marketing_consent")
-    if settings.consent == "opt_out":
-        return rows.join(customers.where(~consent).select("customer_id"), "customer_id", "left_anti")
-    is_recorded = customers.where(consent.isNotNull()).limit(1).select(F.lit(True).alias("_is_recorded"))
-    given = customers.where(consent).select("customer_id", F.lit(True).alias("_has_given")).distinct()
-    marked = rows.join(given, "customer_id", "left").join(F.broadcast(is_recorded), how="left")
-    kept = marked.where(F.col("_has_given").isNotNull() | F.col("_is_recorded").isNull())
-    return kept.drop("_has_given", "_is_recorded")
-
-
-def _given(decisions: DataFrame, as_of_date: date, time_zone: str) -> DataFrame:
-    """customer_id, promotion_id, day of what was given before the date; what was given together stands apart."""
-    day = F.from_utc_timestamp("decided_at", time_zone).cast("date")
-    given = decisions.where((F.col("arm") != NO_ARM) & ~F.col("is_holdout")).withColumn("day", day)
-    past = given.where(F.col("day") < F.lit(as_of_date))
-    apart = F.explode(F.split("arm", re.escape(TOGETHER))).alias("promotion_id")
-    return past.select("customer_id", apart, "day").distinct()
-
-
-def _contacts(
-    assignments: DataFrame, exposures: DataFrame, own: DataFrame, as_of_date: date, time_zone: str
-) -> DataFrame:
-    """customer_id, day of every contact before the date.
-
-    What was assigned elsewhere stands in where no exposure was recorded by then. What was handed over from here counts
-    unless an exposure since shows that it was counted.
-    """
-    day = F.from_utc_timestamp("exposed_at", time_zone).cast("date")
-    seen = exposures.select("customer_id", "promotion_id", day.alias("day")).where(F.col("day") < F.lit(as_of_date))
-    has_seen = seen.limit(1).select(F.lit(True).alias("_has_exposures"))
-    decided = _given(assignments, as_of_date, time_zone)
-    stand_in = decided.join(F.broadcast(has_seen), how="left").where(F.col("_has_exposures").isNull())
-    shown = seen.groupBy("customer_id", "promotion_id").agg(F.max("day").alias("_seen_day"))
-    unseen = own.join(shown, ["customer_id", "promotion_id"], "left").where(
-        F.col("_seen_day").isNull() | (F.col("_seen_day") < F.col("day"))
-    )
-    planned = stand_in.drop("_has_exposures").unionByName(unseen.drop("_seen_day")).distinct()
-    return seen.unionByName(planned).select("customer_id", "day")
 
 
 def _contacted_too_much(contacts: DataFrame, as_of_date: date, settings: AssignSettings) -> DataFrame:

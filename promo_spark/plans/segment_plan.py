@@ -21,7 +21,7 @@ from promo_spark.contracts.segments import SEGMENT_CUSTOMERS, SEGMENT_PROFILES
 from promo_spark.contracts.settings import PlanSettings
 from promo_spark.contracts.silver import ORDER_LINES
 from promo_spark.contracts.step import produces
-from promo_spark.plans.candidates import gather_candidates
+from promo_spark.plans.candidates import gather_segment_offers
 from promo_spark.plans.decisions import NONE, Candidates, Decisions, decide, lay_out
 from promo_spark.plans.reasons import Case, Words
 
@@ -75,7 +75,7 @@ def plan_segments(
     Returns:
         plans.segment_plan; all amounts are for the customers told, those kept back left out.
     """
-    candidates = gather_candidates(
+    candidates = gather_segment_offers(
         effects=effects,
         profiles=profiles,
         segment_customers=segment_customers,
@@ -101,7 +101,7 @@ def plan_rows(rows: pd.DataFrame, brief: Brief) -> pd.DataFrame:
     """Decide on candidate rows of one date and write the plan's rows out.
 
     Args:
-        rows: What `gather_candidates` gives: a few thousand rows, aggregates only.
+        rows: What `gather_segment_offers` gives: a few thousand rows, aggregates only.
         brief: Offers and rules.
     """
     candidates = lay_out(rows, brief.offers, brief.settings)

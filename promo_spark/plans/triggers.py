@@ -7,17 +7,17 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings
+from promo_spark.contracts.consent import ConsentSettings, keep_contactable
+from promo_spark.contracts.decision_settings import IdeaSettings
 from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES, PRODUCT_FEATURES
 from promo_spark.contracts.ideas import TRIGGERS
 from promo_spark.contracts.recommend import SERVED_PRODUCTS
 from promo_spark.contracts.segments import SEGMENT_BEHAVIOUR
 from promo_spark.contracts.settings import RecommendSettings
-from promo_spark.contracts.silver import CUSTOMERS, EVENTS, ORDER_LINES
+from promo_spark.contracts.silver import CONSENTS, CUSTOMERS, EVENTS, ORDER_LINES
 from promo_spark.contracts.step import produces
 from promo_spark.contracts.table import AS_OF_DATE
 from promo_spark.plans.browsing import unbought_looks
-from promo_spark.plans.eligibility import keep_consenting
 from promo_spark.plans.replenishment import late_categories
 
 _ALL = "all"
@@ -28,6 +28,7 @@ _FOUND = ("customer_id", "trigger", "subject", "strength", "product_id", "reason
 @produces(
     TRIGGERS,
     customers=CUSTOMERS,
+    consents=CONSENTS,
     customer_features=CUSTOMER_FEATURES,
     behaviour=SEGMENT_BEHAVIOUR,
     affinity=AFFINITY,
@@ -39,6 +40,7 @@ _FOUND = ("customer_id", "trigger", "subject", "strength", "product_id", "reason
 def find_triggers(
     *,
     customers: DataFrame,
+    consents: DataFrame,
     customer_features: DataFrame,
     behaviour: DataFrame,
     affinity: DataFrame,
@@ -50,7 +52,7 @@ def find_triggers(
     time_zone: str,
     settings: IdeaSettings,
     recommend: RecommendSettings,
-    assign: AssignSettings,
+    consent: ConsentSettings,
 ) -> DataFrame:
     """Find who asks for a nudge, about what, and when to give it.
 
@@ -62,7 +64,8 @@ def find_triggers(
     - replenish: a category bought in four baskets or more and late by its own gaps, of a customer who is not.
 
     Args:
-        customers: silver.customers, for consent. May be empty.
+        customers: silver.customers, for consent to contact. May be empty.
+        consents: silver.consents, for the same. May be empty.
         customer_features: features.customers.
         behaviour: segments.behaviour; empty: nobody is at risk.
         affinity: features.affinity.
@@ -74,7 +77,7 @@ def find_triggers(
         time_zone: The retailer's, in which the date begins.
         settings: Thresholds.
         recommend: Departments and categories that are excluded.
-        assign: Whether consent must be given, or only not refused.
+        consent: What it means not to have answered about contact, where anybody did.
 
     Returns:
         plans.triggers. The product is the first of the customer's own list; for browsed it is what was looked at, for
@@ -104,7 +107,9 @@ def find_triggers(
         .unionByName(_strongest(late, settings))
     )
     slots = customer_features.select("customer_id", F.col("favourite_time_slot").alias("time_slot"))
-    told = keep_consenting(rows=found, customers=customers, settings=assign)
+    told = keep_contactable(
+        rows=found, customers=customers, consents=consents, as_of_date=as_of_date, silence=consent.missing.contact
+    )
     heard = told.join(slots, "customer_id", "left")
     return heard.withColumn(AS_OF_DATE, F.lit(as_of_date))
 

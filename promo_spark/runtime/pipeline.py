@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from promo_spark.contracts.consent import Purpose, names_customers
 from promo_spark.contracts.table import TableContract
 from promo_spark.errors import ContractError
 
@@ -27,6 +28,9 @@ class Pipeline:
             decide no result (places, tracking, spark) go without saying. An undated stage sees all.
         is_dated: Works for one as_of_date; ingest does not.
         headlines: Figures of the stage that stand on the whole run's page in MLflow too, where it has them.
+        purpose: What it uses customers' data for: ``Stage.read`` leaves out, or unnames, whom consent to it does not
+            cover. ``accounting`` (keeping the ledger, doing what a customer asked for) needs none. A stage that
+            may see customers must say it.
     """
 
     name: str
@@ -37,6 +41,22 @@ class Pipeline:
     settings: tuple[str, ...] = ()
     is_dated: bool = True
     headlines: tuple[str, ...] = ()
+    purpose: Purpose | None = None
+
+    def __post_init__(self) -> None:
+        if self.purpose is None:
+            seen = (*self.reads, *self.writes) if self.is_dated else self.reads
+            named = [table.name for table in seen if names_customers(table)]
+            if named:
+                raise ContractError(
+                    f"stage {self.name} sees customers ({named[0]}) and does not say what for: declare its purpose."
+                )
+
+    @property
+    def deciding_settings(self) -> tuple[str, ...]:
+        """The settings it declares, and what silence means for its purpose."""
+        needs_consent = self.purpose not in (None, "accounting")
+        return (*self.settings, f"consent.missing.{self.purpose}") if needs_consent else self.settings
 
 
 def in_order(pipelines: Iterable[Pipeline]) -> tuple[Pipeline, ...]:

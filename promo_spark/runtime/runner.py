@@ -196,7 +196,7 @@ class _Work:
             pipeline.name, self.run_id, self.settings.tracking.experiment, parent=parent
         ) as tracker:
             entry = self.accounts.entry(pipeline, self.run_id, self.basis)
-            seen = narrowed(self.settings, pipeline.settings) if pipeline.is_dated else self.settings
+            seen = narrowed(self.settings, pipeline.deciding_settings) if pipeline.is_dated else self.settings
             stage = Stage(pipeline, seen, self.spark, store, tracker, self.run_id, before_write=entry.begin)
             pipeline.run(stage)
             seconds = time.monotonic() - started

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -15,10 +16,12 @@ from pyspark.ml.util import MLReadable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.consent import Silence, names_customers
 from promo_spark.contracts.settings import Settings
 from promo_spark.contracts.source_settings import TableMapping
 from promo_spark.contracts.table import AS_OF_DATE, TableContract
 from promo_spark.errors import ContractError, StorageError
+from promo_spark.runtime.consent import Consent
 from promo_spark.runtime.exports import write_list
 from promo_spark.runtime.files import write_text
 from promo_spark.runtime.inputs import list_files, open_records
@@ -66,20 +69,25 @@ class Stage:
         return self.settings.as_of_date
 
     def read(self, contract: TableContract) -> DataFrame:
-        """Open a declared table; dated ones at the stage's as_of_date, absent ones as empty."""
+        """Open a declared table; dated ones at the stage's as_of_date, absent ones as empty.
+
+        Here as in the next two, customers whose consent does not cover the pipeline's purpose are left out.
+        """
         self._declared(contract, self.pipeline.reads + self.pipeline.writes, "read")
         self.versions[contract.name] = self.store.version(contract)
-        return self.store.read(contract, self.as_of_date if contract.mode == "dated" else None)
+        rows = self.store.read(contract, self.as_of_date if contract.mode == "dated" else None)
+        return self._consenting(contract, rows)
 
     def read_before(self, contract: TableContract, *, days: int = 1) -> DataFrame:
         """Open a declared dated table at the newest date at least so many days before; empty where there is none."""
         self._declared(contract, self.pipeline.reads + self.pipeline.writes, "read")
-        return self.store.read_before(contract, self.as_of_date, days=days)
+        return self._consenting(contract, self.store.read_before(contract, self.as_of_date, days=days))
 
     def read_until(self, contract: TableContract) -> DataFrame:
         """Open a declared dated table at every date up to the stage's own."""
         self._declared(contract, self.pipeline.reads + self.pipeline.writes, "read")
-        return self.store.read(contract).where(F.col(AS_OF_DATE) <= F.lit(self.as_of_date))
+        rows = self.store.read(contract).where(F.col(AS_OF_DATE) <= F.lit(self.as_of_date))
+        return self._consenting(contract, rows)
 
     def open_records(self, mapping: TableMapping, columns: Sequence[str]) -> DataFrame:
         """Open a table that settings name, as records (``promo_spark.contracts.records``).
@@ -206,6 +214,23 @@ class Stage:
         write_text(self.spark, place, yaml)
         self.tracker.page(place.rpartition("/")[2], yaml)
         return place
+
+    def _consenting(self, contract: TableContract, rows: DataFrame) -> DataFrame:
+        kept = self._consent.keep(contract, rows)
+        if names_customers(contract) and self._consent.is_unasked:
+            self.limitation(
+                f"consent to {self.pipeline.purpose} is recorded for nobody by {self.as_of_date}: nobody is left out "
+                f"for want of it, though consent.missing.{self.pipeline.purpose} is withheld."
+            )
+        return kept
+
+    @cached_property
+    def _consent(self) -> Consent:
+        purpose = self.pipeline.purpose
+        if purpose is None or purpose == "accounting":
+            return Consent(self.store, purpose, self.as_of_date, "granted")
+        silence: Silence = getattr(self.settings.consent.missing, purpose)
+        return Consent(self.store, purpose, self.as_of_date, silence)
 
     def _model_path(self, name: str) -> str:
         return joined(self.settings.places.warehouse, "models", self.as_of_date.isoformat(), name)

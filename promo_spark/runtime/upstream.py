@@ -68,7 +68,7 @@ def stage_basis(
             f"stage {pipeline.name} stands on {', '.join(others)}, made {where} by another run: {shown}. "
             f"Run {alone}jobs/pipeline.py, which redoes what differs and no more."
         )
-    basis = own_part(present, pipeline.settings)
+    basis = own_part(present, pipeline.deciding_settings)
     return basis | {name: value for maker in makers for name, value in maker.basis.items()}
 
 

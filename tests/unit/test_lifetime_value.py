@@ -91,7 +91,7 @@ def errors(likelihood: Callable[[Floats], float], point: Floats, step: float = 1
     return np.sqrt(np.diag(np.linalg.inv(curvature)))
 
 
-def as_often_as_told(told: Floats, happened: Floats, groups: int = 20) -> None:
+def assert_as_often_as_told(told: Floats, happened: Floats, groups: int = 20) -> None:
     """In each group told alike, the mean of what happened is what was told, within its error and one customer."""
     order = np.argsort(told, kind="stable")
     for members in np.array_split(order, groups):
@@ -155,7 +155,7 @@ def test_simulated_amounts_are_recovered(seed: int) -> None:
     assert np.log(fit.parameters) == pytest.approx(np.log(truth), abs=0.25)
     mean = fit.parameters.p * fit.parameters.v / (fit.parameters.q - 1)
     assert mean == pytest.approx(40.0, rel=0.04)
-    as_often_as_told(expected_amounts(truth, counts, means), truth.p / rates)
+    assert_as_often_as_told(expected_amounts(truth, counts, means), truth.p / rates)
 
 
 def test_the_likelihood_is_of_what_is_seen() -> None:
@@ -186,12 +186,14 @@ def test_the_fit_is_at_the_top_whichever_way_is_looked(cdnow: Floats) -> None:
 
 
 def test_probabilities_are_as_often_true_as_told(shoppers: Simulated) -> None:
-    as_often_as_told(alive_probability(SHOPPERS, *shoppers.known), shoppers.is_alive.astype(np.float64))
-    as_often_as_told(purchase_probability(SHOPPERS, *shoppers.known, HORIZON), (shoppers.bought > 0).astype(np.float64))
+    assert_as_often_as_told(alive_probability(SHOPPERS, *shoppers.known), shoppers.is_alive.astype(np.float64))
+    assert_as_often_as_told(
+        purchase_probability(SHOPPERS, *shoppers.known, HORIZON), (shoppers.bought > 0).astype(np.float64)
+    )
 
 
 def test_expected_purchases_and_values_are_the_mean_of_what_follows(shoppers: Simulated) -> None:
-    as_often_as_told(expected_purchases(SHOPPERS, *shoppers.known, HORIZON), shoppers.bought.astype(np.float64))
+    assert_as_often_as_told(expected_purchases(SHOPPERS, *shoppers.known, HORIZON), shoppers.bought.astype(np.float64))
     told = value_lifetimes(
         SHOPPERS,
         GammaGamma(p=1e6, q=1e6, v=7.0),
@@ -203,7 +205,7 @@ def test_expected_purchases_and_values_are_the_mean_of_what_follows(shoppers: Si
         discount_rate=0.3,
     )
     assert told.amounts == pytest.approx(7.0, rel=1e-4)
-    as_often_as_told(told.values / 7.0, shoppers.discounted)
+    assert_as_often_as_told(told.values / 7.0, shoppers.discounted)
     assert (told.values < told.amounts * told.purchases).all()
 
 

@@ -17,7 +17,7 @@ from promo_spark.runtime.places import absolute, is_local, joined
 
 
 def stage(name: str, reads: tuple[TableContract, ...], writes: tuple[TableContract, ...]) -> Pipeline:
-    return Pipeline(name, name, reads, writes, lambda _: None)
+    return Pipeline(name, name, reads, writes, lambda _: None, purpose="personalisation")
 
 
 def test_stages_come_after_what_they_read() -> None:
@@ -29,6 +29,18 @@ def test_stages_come_after_what_they_read() -> None:
 def test_a_table_has_one_writer() -> None:
     with pytest.raises(ContractError, match=r"features.affinity is written by a and by b"):
         in_order((stage("a", (), (AFFINITY,)), stage("b", (), (AFFINITY,))))
+
+
+def test_a_stage_that_sees_customers_says_what_for() -> None:
+    with pytest.raises(ContractError, match=r"stage plan sees customers \(features\.affinity\).*declare its purpose"):
+        Pipeline("plan", "", (SEGMENT_PLAN, AFFINITY), (), lambda _: None)
+    with pytest.raises(ContractError, match="sees customers"):
+        Pipeline("features", "", (), (AFFINITY,), lambda _: None)
+    with pytest.raises(ContractError, match="sees customers"):
+        Pipeline("draw", "", (AFFINITY,), (), lambda _: None, is_dated=False)
+    assert Pipeline("plan", "", (SEGMENT_PLAN,), (), lambda _: None, ("plan",)).deciding_settings == ("plan",)
+    ledger = Pipeline("ingest", "", (), (ORDER_LINES,), lambda _: None, is_dated=False)
+    assert ledger.deciding_settings == ()
 
 
 def test_stages_that_wait_for_each_other_are_refused() -> None:

@@ -23,8 +23,12 @@ from promo_spark.runtime.store import Store
 from promo_spark.runtime.upstream import Account, stage_basis
 
 OFFER = {"offer_id": "a", "name": "a", "mechanic": "display", "display_rate": 0.5, "channel": "store"}
-FEATURES = Pipeline("features", "", (ORDER_LINES, CUSTOMERS), (AFFINITY,), lambda _: None, ("features",))
-RESPONSE = Pipeline("response", "", (AFFINITY, ORDER_LINES), (PANEL,), lambda _: None, ("plan.weeks",))
+FEATURES = Pipeline(
+    "features", "", (ORDER_LINES, CUSTOMERS), (AFFINITY,), lambda _: None, ("features",), purpose="personalisation"
+)
+RESPONSE = Pipeline(
+    "response", "", (AFFINITY, ORDER_LINES), (PANEL,), lambda _: None, ("plan.weeks",), purpose="measurement"
+)
 PLAN = Pipeline("plan", "", (PANEL,), (BACKTESTS,), lambda _: None, ("plan",))
 INGEST = Account("ingest", 1, True, frozenset({ORDER_LINES.name}), {}, frozenset())
 
@@ -69,7 +73,7 @@ def accounts() -> list[Account]:
 
 def test_the_basis_is_the_stage_s_own_and_that_of_those_before_it(accounts: list[Account]) -> None:
     basis = basis_of(PLAN, accounts, present())
-    assert {name.partition(".")[0] for name in basis} == {CODE, "bronze", "features", "plan"}
+    assert {name.partition(".")[0] for name in basis} == {CODE, "bronze", "consent", "features", "plan"}
     assert basis["plan.budget_amount"] == "5000.0"
     assert basis_of(RESPONSE, accounts, present()).keys() & {"plan.weeks", "plan.budget_amount"} == {"plan.weeks"}
 
@@ -125,6 +129,14 @@ def test_feedback_of_a_later_stage_is_no_ground_to_stand_on(accounts: list[Accou
     assert basis_of(reader, [*accounts, export], present()) == basis_of(RESPONSE, accounts, present())
 
 
+def test_what_silence_means_for_a_stage_decides_its_tables(accounts: list[Account]) -> None:
+    assert basis_of(FEATURES, [INGEST], present(consent={"missing": {"contact": "granted"}})) == basis_of(
+        FEATURES, [INGEST], present()
+    )
+    with pytest.raises(SourceError, match=r"with consent\.missing\.personalisation \"granted\", now \"withheld\""):
+        basis_of(PLAN, accounts, present(consent={"missing": {"personalisation": "withheld"}}))
+
+
 def test_missing_inputs_are_named(accounts: list[Account]) -> None:
     with pytest.raises(SourceError, match=r"plan does not find its inputs \(response\.panel\) for 2024-02-26 in w"):
         basis_of(PLAN, accounts[:-1], present())
@@ -136,10 +148,10 @@ def test_missing_inputs_are_named(accounts: list[Account]) -> None:
 @pytest.mark.parametrize("pipeline", [p for p in (*ALL, tune.PIPELINE) if p.is_dated], ids=lambda p: p.name)
 def test_declared_settings_exist_and_are_all_that_a_stage_sees(pipeline: Pipeline) -> None:
     settings = settings_with({})
-    seen = narrowed(settings, pipeline.settings)
+    seen = narrowed(settings, pipeline.deciding_settings)
     assert seen.as_of_date == settings.as_of_date
     assert seen.places == settings.places
-    for name in pipeline.settings:
+    for name in pipeline.deciding_settings:
         assert own_part(present(), [name]).keys() - own_part(present(), []).keys(), name
     assert narrowed(settings, ["plan.weeks"]).plan.weeks == settings.plan.weeks
     with pytest.raises(AttributeError, match="budget_amount"):

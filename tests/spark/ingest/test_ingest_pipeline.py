@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.identity import IDENTITY_CUSTOMERS, REJECTED_RAW
 from promo_spark.contracts.settings import Settings
-from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
+from promo_spark.contracts.silver import CONSENTS, ORDER_LINES, PRODUCTS
 from promo_spark.contracts.table import TableContract, bronze_of, rejected_of
 from promo_spark.contracts.truth import TRUE_EFFECTS
 from promo_spark.errors import ContractError, SourceError
@@ -377,3 +377,31 @@ def test_a_simulated_retailer_goes_all_the_way(shop: Shop) -> None:
     assert shop.run(source).written == {}
     with pytest.raises(SourceError, match="another simulated"):
         shop.run({**source, "seed": 8})
+
+
+def test_answers_about_consent_are_taken_in_and_what_is_no_answer_is_told(shop: Shop) -> None:
+    shop.export("a.csv", FIRST)
+    given = [
+        "Kunde;Zweck;Ab;Ja",
+        "88412;MAIL;01/02/2024;Y",
+        "88412;profile;01/02/2024;N",
+        "88412;personalisation;31/02/2024;N",
+        ";contact;01/02/2024;Y",
+    ]
+    (shop.folder / "consents.csv").write_text("\n".join(given))
+    columns = {
+        "customer_id": {"from": "Kunde"},
+        "purpose": {"from": "Zweck", "values": {"MAIL": "contact:Email"}},
+        "from_date": {"from": "Ab", "format": "dd/MM/yyyy"},
+        "is_granted": {"from": "Ja", "values": {"Y": "true", "N": "false"}},
+    }
+    source = shop.source()
+    mapping = {"format": "csv", "path": str(shop.folder / "consents.csv"), "delimiter": ";", "columns": columns}
+    source["tables"]["consents"] = mapping
+    stage = shop.run(source)
+    kept = shop.rows(CONSENTS, "purpose")
+    assert [(row.purpose, row.from_date, row.is_granted) for row in kept] == [
+        ("contact:email", date(2024, 2, 1), True),
+    ]
+    assert any(told.startswith("3 answers about consent could not be read") for told in stage.limitations)
+    assert len(shop.rows(rejected_of(CONSENTS), "source_ordinal")) == 3

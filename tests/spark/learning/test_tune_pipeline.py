@@ -48,7 +48,7 @@ class RecordingStage:
             as_of_date=DAY, seed=3, source={"kind": "synthetic"}, promotions={"offers": [OFFER]}, **sections
         )
         self.spark, self.tables, self.run_id, self.as_of_date = spark, tables, "run", DAY
-        self.settings = narrowed(settings, PIPELINE.settings)
+        self.settings = narrowed(settings, PIPELINE.deciding_settings)
         self.runs: dict[str, Notes] = {}
         self.said: list[str] = []
         self.registered: dict[str, Any] = {}

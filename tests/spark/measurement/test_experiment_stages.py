@@ -14,6 +14,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.consent import ConsentSettings, Missing
 from promo_spark.contracts.experiment_settings import ExperimentDesign, ExperimentSettings
 from promo_spark.contracts.experiments import (
     EFFECTS,
@@ -25,7 +26,7 @@ from promo_spark.contracts.experiments import (
 from promo_spark.contracts.features import CUSTOMER_FEATURES
 from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.settings import FeatureSettings
-from promo_spark.contracts.silver import ASSIGNMENTS, CUSTOMERS, ORDER_LINES, REDEMPTIONS
+from promo_spark.contracts.silver import ASSIGNMENTS, CONSENTS, CUSTOMERS, ORDER_LINES, REDEMPTIONS
 from promo_spark.contracts.table import TableContract
 from promo_spark.errors import ExperimentError
 from promo_spark.measurement.experiment_draw import draw_experiments
@@ -55,7 +56,9 @@ class FakeStage:
     def __init__(self, tables: Tables, day: date, experiments: ExperimentSettings) -> None:
         self.as_of_date, self.tables = day, tables
         source = SimpleNamespace(time_zone="America/New_York")
-        self.settings = SimpleNamespace(experiments=experiments, features=FeatureSettings(), source=source)
+        self.settings = SimpleNamespace(
+            experiments=experiments, features=FeatureSettings(), source=source, consent=ConsentSettings()
+        )
         self.limitations: list[str] = []
         self.figures: dict[str, float] = {}
 
@@ -394,11 +397,13 @@ def test_draws_are_spread_evenly_stable_and_apart_from_each_other(spark: SparkSe
     def draw(customers: DataFrame) -> pd.DataFrame:
         rows = draw_experiments(
             customers=past[CUSTOMERS.name],
+            consents=past[CONSENTS.name],
             customer_features=customers,
             order_lines=past[ORDER_LINES.name],
             segment_customers=past["segments.customers"],
             as_of_date=DAY,
             settings=ExperimentSettings(designs=(one, other)),
+            consent=ConsentSettings(missing=Missing(contact="granted")),
         )
         wide = rows.groupBy("customer_id").pivot("experiment", ["one", "other"]).agg(F.first("arm"))
         return wide.toPandas().set_index("customer_id").sort_index()

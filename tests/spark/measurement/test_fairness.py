@@ -17,6 +17,7 @@ from promo_spark.contracts.decision_settings import AssignSettings
 from promo_spark.contracts.decisions import SCORES
 from promo_spark.contracts.features import CUSTOMER_FEATURES
 from promo_spark.contracts.kpi_settings import FairnessSettings
+from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.silver import ASSIGNMENTS, CUSTOMERS, EXPOSURES, ORDER_LINES, PROMOTIONS, REDEMPTIONS
 from promo_spark.contracts.table import TableContract
 from promo_spark.measurement.audited_customers import describe_audited_customers
@@ -53,6 +54,7 @@ class Audit:
             promotions=self._table("promotions", PROMOTIONS),
             assignments=self._table("assignments", ASSIGNMENTS),
             exposures=self._table("exposures", EXPOSURES),
+            handed_over=self._table("handed_over", FEEDBACK),
             redemptions=self._table("redemptions", REDEMPTIONS),
             order_lines=self._table("lines", ORDER_LINES),
             as_of_date=DAY,
@@ -67,6 +69,7 @@ class Audit:
             customer_features=self._table("features", CUSTOMER_FEATURES),
             assignments=self._table("assignments", ASSIGNMENTS),
             exposures=self._table("exposures", EXPOSURES),
+            handed_over=self._table("handed_over", FEEDBACK),
             assignment=self._table("assignment", ASSIGNMENT),
             as_of_date=DAY,
             time_zone="UTC",
@@ -257,3 +260,23 @@ def test_contacts_are_counted_before_the_plan_and_with_it(make_rows: MakeRows) -
     shown = Audit(make_rows, **told, exposures=seen).pressure(None)
     assert ("past", 2) not in shown
     assert shown["past", 1]["is_over_cap"] is None
+
+
+def test_what_was_handed_over_counts_as_contact_seen_or_not(make_rows: MakeRows) -> None:
+    told = tables(people()[:3].assign(is_planned=False))
+    # Exposures are recorded, but not of this hand-over of two promotions at once; nor does another's count for it.
+    told["exposures"] = [{"promotion_id": "a", "customer_id": "c001", "exposed_at": at(3)}]
+    handed = {"decision_id": "d", "customer_id": "c000", "is_holdout": False, "propensity": 0.5}
+    told["handed_over"] = [
+        {**handed, "arm": "a + b", "decided_at": at(5)},
+        {**handed, "customer_id": "c002", "arm": "none", "decided_at": at(5)},
+    ]
+    found = Audit(make_rows, **told).pressure(2)
+    assert {key: row["customer_count"] for key, row in found.items() if key[0] == "past"} == {
+        ("past", 0): 1,
+        ("past", 1): 1,
+        ("past", 2): 1,
+    }
+    # Seen since: one contact for each, not two.
+    told["exposures"] = [*told["exposures"], {"promotion_id": "b", "customer_id": "c000", "exposed_at": at(4)}]
+    assert ("past", 3) not in Audit(make_rows, **told).pressure(2)

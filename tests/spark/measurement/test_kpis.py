@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pyspark.sql import DataFrame, Row
+from scipy import stats
 
 from promo_spark.contracts.assignment import ASSIGNMENT
 from promo_spark.contracts.decision_settings import AssignSettings
@@ -271,6 +272,10 @@ def test_its_return_is_what_it_adds_after_all_costs_over_them(measured: dict[tup
     success = measured["success_rate", "holdout", "all"]
     assert success["value"] == float(gain > 0)
     assert "of 1 promotions" in success["told"]
+    # Of one alone Wilson's interval says little, but knows that a share lies between 0 and 1.
+    squared = stats.norm.ppf(0.975) ** 2
+    ends = (1 / (1 + squared), 1.0) if gain > 0 else (0.0, squared / (1 + squared))
+    assert (success["low"], success["high"]) == pytest.approx(ends)
 
 
 def test_before_and_after_looks_at_as_many_days_of_who_was_given_it(measured: dict[tuple[str, str, str], Row]) -> None:

@@ -14,9 +14,11 @@ from pyspark.sql import DataFrame, SparkSession
 from promo_spark.contracts.assignment import ASSIGNMENT
 from promo_spark.contracts.decision_settings import AssignSettings, UpliftSettings
 from promo_spark.contracts.decisions import DECISIONS, SCORES
+from promo_spark.contracts.features import CUSTOMER_FEATURES
 from promo_spark.contracts.measurement import POLICY_VALUES
 from promo_spark.contracts.off_policy import OFF_POLICY, POLICY_LOG
 from promo_spark.contracts.off_policy_settings import OffPolicySettings
+from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
 from promo_spark.contracts.silver import PROMOTIONS
 from promo_spark.contracts.table import TableContract
 from promo_spark.kernels.decision_covariates import DECISION_COVARIATES
@@ -153,10 +155,15 @@ def test_policies_are_laid_out_beside_each_decision(spark: SparkSession, make_ro
 class StageInMemory:
     """What the stage needs of a stage."""
 
-    def __init__(self, spark: SparkSession, tables: dict[str, DataFrame]) -> None:
+    def __init__(self, spark: SparkSession, tables: dict[str, DataFrame], assign: AssignSettings) -> None:
         self.spark, self.tables, self.as_of_date = spark, tables, DAY
         self.settings = SimpleNamespace(
-            off_policy=SETTINGS, uplift=UpliftSettings(), assign=AssignSettings(), seed=3, currency="USD"
+            off_policy=SETTINGS,
+            uplift=UpliftSettings(min_arm_customers=10),
+            assign=assign,
+            promotions=SimpleNamespace(offers=()),
+            seed=3,
+            currency="USD",
         )
         self.limitations: list[str] = []
         self.figures: dict[str, float] = {}
@@ -176,19 +183,29 @@ class StageInMemory:
 
 
 def run(
-    spark: SparkSession, make_rows: MakeRows, decisions: list[dict[str, Any]], *, scored: bool = True
+    spark: SparkSession,
+    make_rows: MakeRows,
+    decisions: list[dict[str, Any]],
+    *,
+    scored: bool = True,
+    assign: AssignSettings | None = None,
 ) -> StageInMemory:
-    score = {"promotion_id": "p1", "customer_id": "c000", "as_of_date": DAY, "arm": "coupon", "learner": "dr_linear"}
+    score = {
+        **{"promotion_id": "p1", "customer_id": "c000", "as_of_date": DAY, "arm": "coupon", "learner": "dr_linear"},
+        **{"margin_uplift_amount": 1.0, "sales_uplift_amount": 1.0},
+    }
     tables = {
         DECISIONS.name: make_rows(DECISIONS, decisions),
         SCORES.name: make_rows(SCORES, [score] if scored else []),
+        SEGMENT_CUSTOMERS.name: make_rows(SEGMENT_CUSTOMERS, []),
+        CUSTOMER_FEATURES.name: make_rows(CUSTOMER_FEATURES, []),
         PROMOTIONS.name: make_rows(PROMOTIONS, [{"promotion_id": "p1", "promotion_type": "coupon"}]),
         ASSIGNMENT.name: make_rows(
             ASSIGNMENT, [{"customer_id": f"c{c:03}", "slot": 1, "arm": "p1"} for c in range(300)]
         ),
         POLICY_VALUES.name: make_rows(POLICY_VALUES, [{"policy": "constant:coupon", "is_chosen": True}]),
     }
-    stage = StageInMemory(spark, tables)
+    stage = StageInMemory(spark, tables, assign or AssignSettings())
     off_policy.run(cast("Stage", stage))
     return stage
 
@@ -240,6 +257,17 @@ def test_a_propensity_that_teaches_nothing_is_named(
     stage = run(spark, make_rows, decisions_of(propensity))
     assert stage.read(OFF_POLICY).isEmpty()
     assert told in stage.limitations[0]
+
+
+def test_vendors_money_counts_as_it_does_in_the_plan(spark: SparkSession, make_rows: MakeRows) -> None:
+    def gain(share: float) -> float:
+        rows = [{**row, "discount_amount": 0.5 + (row["arm"] == "coupon")} for row in decisions_of(0.5)]
+        stage = run(spark, make_rows, rows, assign=AssignSettings(vendor_share_rates={"p1": share}))
+        found = {(row.policy, row.estimator): row for row in stage.read(OFF_POLICY).collect()}
+        return float(found["constant:coupon", "doubly_robust"].gain_amount)
+
+    # The coupon adds one in discounts to what customers get anyway: of that the vendor bears its share.
+    assert gain(0.4) - gain(0.0) == pytest.approx(0.4, abs=1e-6)
 
 
 @pytest.mark.parametrize("empty", ["scores", "decisions"])

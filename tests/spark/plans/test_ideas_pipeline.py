@@ -14,7 +14,8 @@ import pytest
 from matplotlib.figure import Figure
 from pyspark.sql import DataFrame
 
-from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings
+from promo_spark.contracts.consent import ConsentSettings
+from promo_spark.contracts.decision_settings import IdeaSettings
 from promo_spark.contracts.features import CUSTOMER_FEATURES, PRODUCT_FEATURES
 from promo_spark.contracts.ideas import BUNDLES, TRIGGERS
 from promo_spark.contracts.settings import RecommendSettings
@@ -35,7 +36,7 @@ class RecordingStage:
         ideas = IdeaSettings(bundle_min_baskets=10, bundle_elasticity=0.5)
         source = SimpleNamespace(time_zone="UTC")
         self.settings = SimpleNamespace(
-            ideas=ideas, assign=AssignSettings(), recommend=RecommendSettings(), source=source, currency="USD"
+            ideas=ideas, consent=ConsentSettings(), recommend=RecommendSettings(), source=source, currency="USD"
         )
         self.tables = tables
         self.limitations: list[str] = []

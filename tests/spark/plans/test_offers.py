@@ -5,19 +5,21 @@ from datetime import UTC, date, datetime
 import pytest
 
 from promo_spark.contracts.assignment import OFFERS
+from promo_spark.contracts.consent import ConsentSettings, Missing
 from promo_spark.contracts.decision_settings import AssignSettings
 from promo_spark.contracts.decisions import SCORES
 from promo_spark.contracts.features import CUSTOMER_FEATURES
 from promo_spark.contracts.learning import FEEDBACK
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
-from promo_spark.contracts.silver import ASSIGNMENTS, CUSTOMERS, EXPOSURES, OVERRIDES, PROMOTIONS
-from promo_spark.plans.eligibility import keep_consenting, keep_eligible
+from promo_spark.contracts.silver import ASSIGNMENTS, CONSENTS, CUSTOMERS, EXPOSURES, OVERRIDES, PROMOTIONS
+from promo_spark.plans.eligibility import keep_eligible
 from promo_spark.plans.offers import value_offers
 from promo_spark.plans.policy import Constant, follow_policy
 from tests.conftest import MakeRows
 
 DAY = date(2017, 6, 5)
-OPT_OUT = AssignSettings(consent="opt_out")
+DEFAULTS = AssignSettings()
+OPT_OUT = ConsentSettings(missing=Missing(contact="granted"))
 SCORE = {
     "as_of_date": DAY,
     "arm": "coupon",
@@ -95,7 +97,7 @@ def test_the_risk_averse_count_the_lower_end(make_rows: MakeRows) -> None:
 
 def _kept(
     make_rows: MakeRows,
-    settings: AssignSettings = OPT_OUT,
+    settings: AssignSettings = DEFAULTS,
     *,
     overrides: list[dict[str, object]] = [],  # noqa: B006  (never changed)
     exposures: list[dict[str, object]] = [],  # noqa: B006  (never changed)
@@ -119,6 +121,7 @@ def _kept(
     kept = keep_eligible(
         offers=make_rows(OFFERS, offers),
         customers=make_rows(CUSTOMERS, customers),
+        consents=make_rows(CONSENTS, []),
         overrides=make_rows(OVERRIDES, overrides),
         assignments=make_rows(ASSIGNMENTS, assignments),
         exposures=make_rows(EXPOSURES, exposures),
@@ -126,6 +129,7 @@ def _kept(
         as_of_date=DAY,
         time_zone="UTC",
         settings=settings,
+        consent=OPT_OUT,
     )
     return {(row["customer_id"], row["promotion_id"]) for row in kept.collect()}
 
@@ -133,33 +137,8 @@ def _kept(
 def test_consent_lists_and_segments(make_rows: MakeRows) -> None:
     both = {(customer, promotion) for customer in ("ann", "bob") for promotion in ("p", "q")}
     assert _kept(make_rows) == both
-    assert _kept(make_rows, AssignSettings(needs_consent=False)) == both | {("cat", "p"), ("cat", "q")}
-    assert _kept(make_rows, _opt_out(eligibility="listed")) == {("ann", "p"), ("bob", "p")}
-    assert _kept(make_rows, _opt_out(excluded_segments=(1,))) == {("bob", "p"), ("bob", "q")}
-
-
-def _opt_out(**values: object) -> AssignSettings:
-    return AssignSettings.model_validate({"consent": "opt_out", **values})
-
-
-@pytest.mark.parametrize(
-    ("said", "expected"),
-    [
-        ({"ann": True, "cat": False, "bob": None}, {"ann"}),  # silence is no consent
-        ({"ann": True}, {"ann"}),  # nor is not being known
-        ({"cat": False}, set[str]()),
-        ({"ann": None}, {"ann", "bob", "cat"}),  # recorded for nobody
-        ({}, {"ann", "bob", "cat"}),
-    ],
-)
-def test_where_consent_is_recorded_for_anybody_only_who_gave_it_is_told(
-    make_rows: MakeRows, said: dict[str, bool | None], expected: set[str]
-) -> None:
-    customers = [{"customer_id": name, "has_marketing_consent": answer} for name, answer in said.items()]
-    rows = make_rows(OFFERS, [{"customer_id": name, "promotion_id": "p"} for name in ("ann", "bob", "cat")])
-    kept = keep_consenting(rows=rows, customers=make_rows(CUSTOMERS, customers), settings=AssignSettings())
-    assert kept.columns == rows.columns
-    assert {row["customer_id"] for row in kept.collect()} == expected
+    assert _kept(make_rows, AssignSettings(eligibility="listed")) == {("ann", "p"), ("bob", "p")}
+    assert _kept(make_rows, AssignSettings(excluded_segments=(1,))) == {("bob", "p"), ("bob", "q")}
 
 
 GIVEN = {"decision_id": "d", "is_holdout": False, "propensity": 0.5}
@@ -175,21 +154,21 @@ def test_what_was_handed_over_counts_as_contact_and_is_not_given_again(make_rows
     seen: list[dict[str, object]] = [
         {"customer_id": "x", "promotion_id": "o", "exposed_at": datetime(2017, 5, 1, tzinfo=UTC)}
     ]
-    assert _kept(make_rows, _opt_out(cool_down_days=7), handed_over=own, exposures=seen) == bobs
-    assert _kept(make_rows, _opt_out(contact_cap=1), handed_over=own) == bobs
+    assert _kept(make_rows, AssignSettings(cool_down_days=7), handed_over=own, exposures=seen) == bobs
+    assert _kept(make_rows, AssignSettings(contact_cap=1), handed_over=own) == bobs
     # Without any cool-down the promotion itself is not given twice while it may be planned.
     assert _kept(make_rows, handed_over=own) == bobs | {("ann", "q")}
-    assert _kept(make_rows, _opt_out(planning_days=3), handed_over=own) == bobs | {("ann", "p"), ("ann", "q")}
+    assert _kept(make_rows, AssignSettings(planning_days=3), handed_over=own) == bobs | {("ann", "p"), ("ann", "q")}
     together = [{**own[0], "arm": "p + q"}]
     assert _kept(make_rows, handed_over=together) == bobs
-    assert _kept(make_rows, _opt_out(contact_cap=2, planning_days=1), handed_over=together) == bobs
+    assert _kept(make_rows, AssignSettings(contact_cap=2, planning_days=1), handed_over=together) == bobs
     # Seen since: one contact, not two.
     shown: list[dict[str, object]] = [
         {"customer_id": "ann", "promotion_id": "p", "exposed_at": datetime(2017, 6, 2, tzinfo=UTC)}
     ]
-    assert _kept(make_rows, _opt_out(contact_cap=2), handed_over=own, exposures=shown) == bobs | {("ann", "q")}
+    assert _kept(make_rows, AssignSettings(contact_cap=2), handed_over=own, exposures=shown) == bobs | {("ann", "q")}
     today = [{**own[0], "decided_at": datetime(2017, 6, 5, tzinfo=UTC)}]
-    assert len(_kept(make_rows, _opt_out(cool_down_days=7), handed_over=today)) == 4
+    assert len(_kept(make_rows, AssignSettings(cool_down_days=7), handed_over=today)) == 4
 
 
 def test_a_later_exposure_changes_nothing(make_rows: MakeRows) -> None:
@@ -200,7 +179,7 @@ def test_a_later_exposure_changes_nothing(make_rows: MakeRows) -> None:
     later: list[dict[str, object]] = [
         {"customer_id": "x", "promotion_id": "o", "exposed_at": datetime(2017, 6, 9, tzinfo=UTC)}
     ]
-    settings = _opt_out(cool_down_days=7)
+    settings = AssignSettings(cool_down_days=7)
     expected = {("bob", "p"), ("bob", "q")}
     assert _kept(make_rows, settings, assignments=given) == expected
     assert _kept(make_rows, settings, assignments=given, exposures=later) == expected
@@ -218,7 +197,7 @@ def test_a_managers_word(make_rows: MakeRows) -> None:
         {"customer_id": "cat", "promotion_id": "p", "action": "force"},
     ]
     # Forced although not listed; a refused consent stands.
-    assert _kept(make_rows, _opt_out(eligibility="listed"), overrides=told) == {("ann", "q")}
+    assert _kept(make_rows, AssignSettings(eligibility="listed"), overrides=told) == {("ann", "q")}
     locked: list[dict[str, object]] = [{"customer_id": "ann", "promotion_id": "p", "action": "lock"}]
     assert _kept(make_rows, overrides=locked) == {("ann", "p"), ("bob", "p"), ("bob", "q")}
     over = [{**told[1], "last_date": date(2017, 6, 4)}]
@@ -230,10 +209,10 @@ def test_contacts_of_the_past_but_not_of_the_day(make_rows: MakeRows) -> None:
         {"customer_id": "ann", "promotion_id": "o", "exposed_at": datetime(2017, 6, 1, 12, tzinfo=UTC)},
         {"customer_id": "bob", "promotion_id": "o", "exposed_at": datetime(2017, 6, 5, 0, tzinfo=UTC)},
     ]
-    settings = _opt_out(cool_down_days=7)
+    settings = AssignSettings(cool_down_days=7)
     assert _kept(make_rows, settings, exposures=seen) == {("bob", "p"), ("bob", "q")}
-    assert len(_kept(make_rows, _opt_out(contact_cap=2), exposures=seen)) == 4
-    assert _kept(make_rows, _opt_out(contact_cap=1), exposures=seen) == {("bob", "p"), ("bob", "q")}
+    assert len(_kept(make_rows, AssignSettings(contact_cap=2), exposures=seen)) == 4
+    assert _kept(make_rows, AssignSettings(contact_cap=1), exposures=seen) == {("bob", "p"), ("bob", "q")}
 
 
 def test_what_was_assigned_counts_where_nothing_is_known_of_exposures(make_rows: MakeRows) -> None:
@@ -253,7 +232,7 @@ def test_what_was_assigned_counts_where_nothing_is_known_of_exposures(make_rows:
             "decided_at": datetime(2017, 6, 1, tzinfo=UTC),
         },
     ]
-    settings = _opt_out(cool_down_days=7)
+    settings = AssignSettings(cool_down_days=7)
     assert _kept(make_rows, settings, assignments=given) == {("bob", "p"), ("bob", "q")}
     seen: list[dict[str, object]] = [
         {"customer_id": "x", "promotion_id": "o", "exposed_at": datetime(2017, 6, 1, tzinfo=UTC)}

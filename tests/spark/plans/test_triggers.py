@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, Row
 
-from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings
+from promo_spark.contracts.consent import ConsentSettings, Missing, Silence
+from promo_spark.contracts.decision_settings import IdeaSettings
 from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES, PRODUCT_FEATURES
 from promo_spark.contracts.recommend import SERVED_PRODUCTS
 from promo_spark.contracts.segments import SEGMENT_BEHAVIOUR
 from promo_spark.contracts.settings import RecommendSettings
-from promo_spark.contracts.silver import CUSTOMERS, EVENTS, ORDER_LINES
+from promo_spark.contracts.silver import CONSENTS, CUSTOMERS, EVENTS, ORDER_LINES
 from promo_spark.plans.triggers import find_triggers
 
 DAY = date(2024, 6, 3)
@@ -66,7 +67,7 @@ def looked(name: str, product: str, at: datetime, event_type: str = "view") -> d
 
 @pytest.fixture
 def triggers(make_rows: MakeRows) -> Callable[..., Found]:
-    def find(consent: str = "opt_in", **tables: list[dict[str, Any]]) -> Found:
+    def find(silence: Silence = "withheld", **tables: list[dict[str, Any]]) -> Found:
         products = [
             {"product_id": p, "as_of_date": DAY, "department": "food", "category": c} for p, c in CATEGORIES.items()
         ]
@@ -77,6 +78,7 @@ def triggers(make_rows: MakeRows) -> Callable[..., Found]:
         ]
         found = find_triggers(
             customers=make_rows(CUSTOMERS, tables.get("customers", [])),
+            consents=make_rows(CONSENTS, tables.get("consents", [])),
             customer_features=make_rows(CUSTOMER_FEATURES, tables.get("features", [])),
             behaviour=make_rows(SEGMENT_BEHAVIOUR, tables.get("behaviour", [])),
             affinity=make_rows(AFFINITY, tables.get("affinity", [])),
@@ -88,7 +90,7 @@ def triggers(make_rows: MakeRows) -> Callable[..., Found]:
             time_zone=ZONE,
             settings=IdeaSettings(),
             recommend=RecommendSettings(excluded_categories=("fuel",)),
-            assign=AssignSettings.model_validate({"consent": consent}),
+            consent=ConsentSettings(missing=Missing(contact=silence)),
         )
         return {(row.customer_id, row.trigger, row.subject): row for row in found.collect()}
 
@@ -186,13 +188,13 @@ def test_a_category_is_replenished_when_late_and_the_customer_is_not(triggers: C
     assert (regular.product_id, plain.product_id) == ("bread", "roll")
 
 
-@pytest.mark.parametrize(("consent", "heard"), [("opt_in", {"yes"}), ("opt_out", {"yes", "silent", "stranger"})])
+@pytest.mark.parametrize(("silence", "heard"), [("withheld", {"yes"}), ("granted", {"yes", "silent", "stranger"})])
 def test_who_did_not_say_is_told_only_where_consent_need_not_be_given(
-    triggers: Callable[..., Found], consent: str, heard: set[str]
+    triggers: Callable[..., Found], silence: Silence, heard: set[str]
 ) -> None:
     names = {"yes": True, "no": False, "silent": None}
     found = triggers(
-        consent,
+        silence,
         features=[shopper(name, 30, 10.0) for name in [*names, "stranger"]],
         customers=[{"customer_id": name, "has_marketing_consent": said} for name, said in names.items()],
     )

@@ -53,11 +53,11 @@ def ingest(run: Run = take_in) -> Pipeline:
 
 
 def features(run: Run = leave_nothing) -> Pipeline:
-    return Pipeline("features", "", (IDENTITY_CUSTOMERS,), (AFFINITY,), run, ("features",))
+    return Pipeline("features", "", (IDENTITY_CUSTOMERS,), (AFFINITY,), run, ("features",), purpose="personalisation")
 
 
 def response(run: Run = leave_nothing) -> Pipeline:
-    return Pipeline("response", "", (AFFINITY,), (PANEL,), run, ("plan.weeks",))
+    return Pipeline("response", "", (AFFINITY,), (PANEL,), run, ("plan.weeks",), purpose="personalisation")
 
 
 def plan(run: Run = leave_nothing) -> Pipeline:
@@ -166,7 +166,9 @@ def test_forced_runs_have_accounts_of_their_own(warehouse: Warehouse) -> None:
 @pytest.mark.slow
 def test_what_was_taken_in_is_part_of_the_identity(warehouse: Warehouse) -> None:
     taking = Pipeline("ingest", "", (), (bronze_of(PRODUCTS),), leave_nothing, is_dated=False)
-    reading = Pipeline("features", "", taking.writes, (AFFINITY,), leave_nothing, ("features",))
+    reading = Pipeline(
+        "features", "", taking.writes, (AFFINITY,), leave_nothing, ("features",), purpose="personalisation"
+    )
     first = warehouse.run(taking)
     both = warehouse.run(taking, reading)
     begun, *others = [row.run_id for row in warehouse.accounts() if row.finished_at is None]

@@ -10,8 +10,9 @@ import statsmodels.api as sm
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import approx_fprime
+from statsmodels.stats.proportion import proportion_confint
 
-from promo_spark.kernels.kpi_estimates import Estimate, Figure, Kind, estimate_figure, interval
+from promo_spark.kernels.kpi_estimates import Estimate, Figure, Kind, estimate_figure, interval, share_interval
 
 Floats = NDArray[np.float64]
 COMPOSED: dict[Kind, Callable[[Floats], float]] = {
@@ -118,3 +119,14 @@ def test_one_customer_has_a_value_and_no_error() -> None:
 def test_customers_who_are_all_alike_leave_no_error() -> None:
     figure = figure_of("ratio", np.tile([0.1, 1.0, 0.1, 1.0, 0.0, 0.0], (1_000, 1)))
     assert figure.change.error == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_the_interval_of_a_share_is_wilson_s_and_stays_a_share(level: float) -> None:
+    for count in (1, 2, 3, 10, 400):
+        for successes in {0, 1, count // 2, count}:
+            low, high = share_interval(successes, count, level)
+            assert (low, high) == pytest.approx(proportion_confint(successes, count, 1 - level, method="wilson"))
+            assert low is not None
+            assert high is not None
+            assert 0 <= low <= successes / count <= high <= 1

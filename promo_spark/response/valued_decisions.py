@@ -25,7 +25,7 @@ _FIELDS = (
 
 
 @dataclass(frozen=True)
-class PolicyLog:
+class ValuedDecisions:
     """Decisions as policies are valued on them.
 
     Attributes:
@@ -49,7 +49,7 @@ class PolicyLog:
         self.rows.release()
 
 
-def log_policies(
+def value_decisions(
     *,
     rows: DataFrame,
     objective: str,
@@ -63,7 +63,7 @@ def log_policies(
     propensity_floor: float,
     ridge: float,
     seed: int,
-) -> PolicyLog:
+) -> ValuedDecisions:
     """Estimate, out of fold, what each arm would have brought, and what the personalised policy would have done.
 
     Args:
@@ -91,20 +91,24 @@ def log_policies(
         propensity_floor=propensity_floor,
         seed=seed,
     )
-    learnt = learn_uplift(
-        prepared=prepare_learning(rows=prepared, ridge=ridge, depths=None), learner=learner, seed=seed
-    )
-    rules = learn_rules(prepared, learnt, contact_costs, budget_per_customer, shrink=shrink)
-    contact = np.array([contact_costs.get(arm, 0.0) if place else 0.0 for place, arm in enumerate(prepared.arms)])
-    columns = ("customer_id", "decision_id", ARM, FOLD, PROPENSITY, COVARIATES, OUTCOMES)
-    told = _teller(prepared.standardiser, learnt.levels, rules, contact)
-    return PolicyLog(
-        frame=prepared.frame.select(*columns).mapInArrow(told, _FIELDS),
-        arms=prepared.arms,
-        learnt_from=prepared.learnt_from,
-        trimmed_rate=prepared.diagnostics.get("trimmed_rate", 0.0),
-        rows=prepared,
-    )
+    try:
+        learnt = learn_uplift(
+            prepared=prepare_learning(rows=prepared, ridge=ridge, depths=None), learner=learner, seed=seed
+        )
+        rules = learn_rules(prepared, learnt, contact_costs, budget_per_customer, shrink=shrink)
+        contact = np.array([contact_costs.get(arm, 0.0) if place else 0.0 for place, arm in enumerate(prepared.arms)])
+        columns = ("customer_id", "decision_id", ARM, FOLD, PROPENSITY, COVARIATES, OUTCOMES)
+        told = _teller(prepared.standardiser, learnt.levels, rules, contact)
+        return ValuedDecisions(
+            frame=prepared.frame.select(*columns).mapInArrow(told, _FIELDS),
+            arms=prepared.arms,
+            learnt_from=prepared.learnt_from,
+            trimmed_rate=prepared.diagnostics.get("trimmed_rate", 0.0),
+            rows=prepared,
+        )
+    except BaseException:
+        prepared.release()
+        raise
 
 
 def _teller(

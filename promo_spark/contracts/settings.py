@@ -18,6 +18,7 @@ from promo_spark.contracts.off_policy_settings import OffPolicySettings
 from promo_spark.contracts.offers import Promotions
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
 from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings
+from promo_spark.contracts.upkeep_settings import MaintenanceSettings
 
 
 class Places(Frozen):
@@ -270,6 +271,7 @@ class Settings(Frozen):
     off_policy: OffPolicySettings = OffPolicySettings()
     report: ReportSettings = ReportSettings()
     tune: TuneSettings = TuneSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
     promotions: Promotions
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 from pyspark.ml.util import MLReadable
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.settings import Settings
@@ -97,18 +97,23 @@ class Stage:
         """Whether a declared table holds any rows (at the as_of_date)."""
         return not self.read(contract).isEmpty()
 
-    def write(self, contract: TableContract, frame: DataFrame, *, expected: int | None = None) -> Written:
+    def write(
+        self, contract: TableContract, frame: DataFrame, *, expected: int | None = None, unless: Column | None = None
+    ) -> Written:
         """Write a declared table through the gate and count what was accepted and refused.
 
         Args:
             contract: The table.
             frame: Its rows.
             expected: How many must arrive in an appended table, where that is known.
+            unless: What no row of an appended table may fulfil before: another run then has done the same.
         """
         self._declared(contract, self.pipeline.writes, "write")
         dated = self.as_of_date if contract.mode == "dated" else None
         self.before_write()
-        return self._record(contract, self.store.write(contract, frame, as_of_date=dated, expected=expected))
+        return self._record(
+            contract, self.store.write(contract, frame, as_of_date=dated, expected=expected, unless=unless)
+        )
 
     def append_missing(self, contract: TableContract, rows: DataFrame) -> Written:
         """Append to a declared table the rows whose key it does not hold yet, and count them."""

@@ -16,9 +16,9 @@ from promo_spark.contracts.experiment_settings import ExperimentSettings
 from promo_spark.contracts.kpi_settings import FairnessSettings, KpiSettings
 from promo_spark.contracts.off_policy_settings import OffPolicySettings
 from promo_spark.contracts.offers import Promotions
+from promo_spark.contracts.operation_settings import MaintenanceSettings, SparkTuning
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
 from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings
-from promo_spark.contracts.upkeep_settings import MaintenanceSettings
 
 
 class Places(Frozen):
@@ -254,7 +254,7 @@ class Settings(Frozen):
     source: SourceSettings
     places: Places = Places()
     tracking: Tracking = Tracking()
-    spark: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    spark: SparkTuning = Field(default_factory=dict)
     features: FeatureSettings = FeatureSettings()
     segments: SegmentSettings = SegmentSettings()
     recommend: RecommendSettings = RecommendSettings()

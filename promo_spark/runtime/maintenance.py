@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
+from promo_spark.contracts.operation_settings import SAFE_DAYS
 from promo_spark.contracts.table import TableContract
-from promo_spark.contracts.upkeep_settings import SAFE_DAYS
 from promo_spark.runtime.conflicts import recomputed
 from promo_spark.runtime.delta_log import committed_at
 from promo_spark.runtime.files import folder_size

@@ -13,8 +13,8 @@ from pyspark.sql import SparkSession
 
 from promo_spark.contracts.audit import STAGE_RUNS
 from promo_spark.contracts.identity import IDENTITY_CUSTOMERS
+from promo_spark.contracts.operation_settings import MaintenanceSettings
 from promo_spark.contracts.settings import Settings
-from promo_spark.contracts.upkeep_settings import MaintenanceSettings
 from promo_spark.errors import SettingsError
 from promo_spark.pipelines import maintain as job
 from promo_spark.runtime.commits import commit_rows

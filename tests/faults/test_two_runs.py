@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from promo_spark.contracts.features import AFFINITY
 from promo_spark.contracts.identity import IDENTITY_CUSTOMERS
 from promo_spark.contracts.silver import PRODUCTS
-from promo_spark.contracts.table import TableContract, rejected_of
+from promo_spark.contracts.table import TableContract, bronze_of, rejected_of
 from promo_spark.errors import ContractError, PromoSparkError
 from promo_spark.runtime.commits import commit_rows
 from promo_spark.runtime.store import Store
@@ -28,6 +29,7 @@ from tests.faults.conftest import Shown
 from tests.faults.gates import Gate, gated_commits, started
 
 pytestmark = [pytest.mark.promise("two runs at once: a serial result or a named error")]
+BRONZE_PRODUCTS = bronze_of(PRODUCTS)
 DAY, NEXT_DAY = date(2017, 10, 30), date(2017, 10, 31)
 Rows = Counter[tuple[Any, ...]]
 
@@ -138,6 +140,22 @@ def undone(desk: Desk) -> Write:
     )
 
 
+def loaded(desk: Desk) -> Write:
+    """Take load 1 in, as a run does that has found bronze empty; another run may do the same."""
+    brand = f"brand {desk.chance.integers(10**6)}"
+    rows = [
+        {"product_id": c, "brand": brand, "source_file": "f", "source_ordinal": n, "ingest_sequence": 1, "faults": []}
+        for n, c in enumerate(desk.customers())
+    ]
+    frame = desk.make_rows(BRONZE_PRODUCTS, [{**row, "source_file_hash": "h"} for row in rows])
+    is_held = F.col("ingest_sequence") >= 1
+
+    def expect(before: Rows) -> Rows:
+        return Counter([("taken in twice",)]) if before else Counter([(row["product_id"], brand) for row in rows])
+
+    return Write(lambda: desk.store.write(BRONZE_PRODUCTS, frame, expected=len(rows), unless=is_held), expect)
+
+
 def upkeep(desk: Desk, table: TableContract, kind: str) -> Write:
     def run() -> object:
         stored = DeltaTable.forPath(desk.make_rows(table, []).sparkSession, desk.store.path(table))
@@ -173,14 +191,17 @@ PAIRS: dict[str, Pair] = {
     "append and a refused one": (IDENTITY_CUSTOMERS, appended, refused, appended),
     "missing ones and an undone append": (IDENTITY_CUSTOMERS, appended, appended_missing, undone),
     "undone twice": (IDENTITY_CUSTOMERS, appended, undone, undone),
+    "one load twice": (BRONZE_PRODUCTS, None, loaded, loaded),
     "append and compaction": (IDENTITY_CUSTOMERS, appended, appended, partial(_OPTIMIZE, table=IDENTITY_CUSTOMERS)),
 }
-FAST = ("same date", "first loads", "appends of what is missing", "append and a refused one")
+FAST = ("same date", "first loads", "appends of what is missing", "append and a refused one", "one load twice")
 
 
 def rows_of(store: Store, table: TableContract) -> Rows:
     if table == IDENTITY_CUSTOMERS:
         return Counter([(row.raw_customer_id,) for row in store.read(table).collect()])
+    if table == BRONZE_PRODUCTS:
+        return Counter([(row.product_id, row.brand) for row in store.read(table).collect()])
     refusals = store.read(rejected_of(table)).collect()
     if table == AFFINITY:
         kept = [("kept", r.customer_id, r.as_of_date, r.recency_days) for r in store.read(table).collect()]

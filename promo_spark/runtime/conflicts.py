@@ -21,6 +21,11 @@ from delta.exceptions import (
 
 from promo_spark.errors import ConflictError
 
+
+class Overtaken(Exception):  # noqa: N818  (no fault: a reason to try again)
+    """Raised where two commits belong together and another run committed between them."""
+
+
 # Delta gives its faults no common base in Python.
 CONFLICTS = (
     ConcurrentAppendException,
@@ -29,6 +34,7 @@ CONFLICTS = (
     ConcurrentWriteException,
     DeltaConcurrentModificationException,
     MetadataChangedException,
+    Overtaken,
     ProtocolChangedException,
 )
 TRIES = 5

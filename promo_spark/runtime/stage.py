@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from promo_spark.contracts.settings import Settings
 from promo_spark.contracts.source_settings import TableMapping
 from promo_spark.contracts.table import AS_OF_DATE, TableContract
-from promo_spark.errors import ContractError, StorageError
+from promo_spark.errors import ConflictError, ContractError, StorageError
 from promo_spark.runtime.exports import write_list
 from promo_spark.runtime.files import write_text
 from promo_spark.runtime.inputs import list_files, open_records
@@ -124,12 +124,28 @@ class Stage:
     def _record(self, contract: TableContract, written: Written) -> Written:
         before = self.written.get(contract.name, Written(0, 0, -1))
         self.written[contract.name] = Written(
-            before.accepted + written.accepted, before.rejected + written.rejected, written.version
+            before.accepted + written.accepted,
+            before.rejected + written.rejected,
+            max(before.version, written.version),
         )
         self.versions[contract.name] = written.version
         rejected = f", {written.rejected:,} rejected" if written.rejected else ""
         self.progress(f"{contract.name}: {written.accepted:,} rows{rejected}")
         return written
+
+    def require_own_tables(self) -> None:
+        """See that what the stage wrote for its date is what its tables hold.
+
+        Raises:
+            ConflictError: Another run wrote one of them after it.
+        """
+        dated = [table for table in self.pipeline.writes if table.mode == "dated" and table.name in self.written]
+        others = [t.name for t in dated if self.store.content_version(t) > self.written[t.name].version]
+        if others:
+            raise ConflictError(
+                f"stage {self.pipeline.name}: another run wrote {', '.join(others)} "
+                f"in {self.settings.places.warehouse} while this one was going on. Wait for it to end, then run the same command again."
+            )
 
     def progress(self, message: str) -> None:
         """Say what is being done."""

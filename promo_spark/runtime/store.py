@@ -27,7 +27,7 @@ from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.table import AS_OF_DATE, TableContract, rejected_of
 from promo_spark.errors import ConflictError, ContractError
 from promo_spark.runtime.commits import commit_rows, take_back_wrong_rows, unless_held
-from promo_spark.runtime.conflicts import recomputed
+from promo_spark.runtime.conflicts import Overtaken, recomputed
 from promo_spark.runtime.delta_log import content_version, newest_version
 from promo_spark.runtime.places import joined
 from promo_spark.runtime.storage_faults import named_faults, other_contract
@@ -140,8 +140,8 @@ class Store:
         def attempt() -> Written:
             self._create(contract)
             if contract.mode == "dated":
-                accepted, rejected = self._write_dated(contract, frame, as_of_date)
-            elif contract.mode == "merged":
+                return self._write_dated(contract, frame, as_of_date)
+            if contract.mode == "merged":
                 accepted, rejected = self._write_merged(contract, frame)
             else:
                 accepted, rejected = self._write_appended(contract, frame, expected, unless), 0
@@ -166,7 +166,7 @@ class Store:
         if stored_properties(self._spark, path).get(CONTRACT_PROPERTY) != contract_fingerprint(contract):
             raise other_contract(contract, path)
 
-    def _write_dated(self, contract: TableContract, frame: DataFrame, as_of_date: date | None) -> tuple[int, int]:
+    def _write_dated(self, contract: TableContract, frame: DataFrame, as_of_date: date | None) -> Written:
         if as_of_date is None:
             raise ContractError(f"{contract.name} is written one as_of_date at a time: none was given.")
         with _persisted(judge_rows(frame, contract)) as judged:
@@ -184,13 +184,16 @@ class Store:
             if hashes < sound:
                 _refuse_repeats(contract, judged)
             where = f"{AS_OF_DATE} = DATE'{as_of_date.isoformat()}'"
-            quarantine = rejected_of(contract)
+            quarantine, refused_at = rejected_of(contract), -1
             if rejected or self.exists(quarantine):
                 self._create(quarantine)
                 refused = rejected_rows(judged, contract).dropDuplicates(list(quarantine.key))
-                commit_rows(refused, self.path(quarantine), replace_where=where)
-            commit_rows(accepted_rows(judged, contract), self.path(contract), replace_where=where)
-        return total - rejected, rejected
+                committed = commit_rows(refused, self.path(quarantine), replace_where=where).version
+                refused_at = self.content_version(quarantine) if committed is None else committed
+            kept = commit_rows(accepted_rows(judged, contract), self.path(contract), replace_where=where)
+            if self.content_version(quarantine) != refused_at:
+                raise Overtaken(quarantine.name)  # these rows, and another run's refusals
+        return Written(total - rejected, rejected, self.version(contract) if kept.version is None else kept.version)
 
     def _write_merged(self, contract: TableContract, frame: DataFrame) -> tuple[int, int]:
         judged = judge_rows(frame, contract)

@@ -6,7 +6,7 @@ import pytest
 from delta import exceptions
 
 from promo_spark.errors import ConflictError, ContractError
-from promo_spark.runtime.conflicts import CONFLICTS, TRIES, recomputed
+from promo_spark.runtime.conflicts import CONFLICTS, TRIES, Overtaken, recomputed
 
 
 class Attempts:
@@ -73,4 +73,4 @@ def test_other_faults_pass(fault: type[Exception]) -> None:
 
 def test_every_conflict_that_delta_names_is_answered() -> None:
     named = {getattr(exceptions, name) for name in exceptions.__all__}
-    assert named == {*CONFLICTS, exceptions.ConcurrentTransactionException}
+    assert named == {*CONFLICTS, exceptions.ConcurrentTransactionException} - {Overtaken}

@@ -144,7 +144,8 @@ class Stage:
         if others:
             raise ConflictError(
                 f"stage {self.pipeline.name}: another run wrote {', '.join(others)} "
-                f"in {self.settings.places.warehouse} while this one was going on. Wait for it to end, then run the same command again."
+                f"in {self.settings.places.warehouse} while this one was going on. Wait for it to end, then run the same "
+                "command again."
             )
 
     def progress(self, message: str) -> None:

@@ -69,7 +69,7 @@ def forget_form(store: Store, contract: TableContract) -> None:
 def test_a_new_column_is_added_and_the_rows_stay(
     store: Store, settings: Settings, make_rows: MakeRows, *, keeps_form: bool
 ) -> None:
-    former = earlier(AFFINITY, before_affinity)
+    former = earlier(AFFINITY, before_affinity, checks=())
     key = {"customer_id": "a", "category": "milk", "as_of_date": DAY}
     store.write(former, make_rows(former, [key]), as_of_date=DAY)
     if not keeps_form:
@@ -119,7 +119,7 @@ def test_what_cannot_be_migrated_is_named_and_nothing_is_changed(
     row = {"product_id": "p", "source_file": "f", "source_ordinal": 1, "ingest_sequence": 1, "brand": 7}
     store.write(former, make_rows(former, [row]))
     forget_form(store, former)
-    addable = earlier(AFFINITY, before_affinity)
+    addable = earlier(AFFINITY, before_affinity, checks=())
     store.write(addable, make_rows(addable, []), as_of_date=DAY)
     with pytest.raises(StorageError) as told:
         job.answer(REAL, settings, store)

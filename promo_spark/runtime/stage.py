@@ -143,8 +143,8 @@ class Stage:
         others = [t.name for t in dated if self.store.content_version(t) > self.written[t.name].version]
         if others:
             raise ConflictError(
-                f"stage {self.pipeline.name}: in {self.settings.places.warehouse} another run wrote {', '.join(others)} "
-                "while this one went on. Wait for it to end, then run the same command again."
+                f"stage {self.pipeline.name}: another run wrote {', '.join(others)} while this one went on "
+                f"(in {self.settings.places.warehouse}). Wait for it to end, then run the same command again."
             )
 
     def progress(self, message: str) -> None:

@@ -77,7 +77,7 @@ def test_a_new_column_is_added_and_the_rows_stay(
     with pytest.raises(StorageError, match=r"features\.affinity .* jobs/migrate\.py"):
         store.read(AFFINITY)
     told = job.answer(DRY, settings, store)
-    assert "features.affinity: add column recency_days (int), NULL in every row it has" in told
+    assert "features.affinity: add column recency_days (bigint), NULL in every row it has" in told
     assert plan_migration(store.spark, AFFINITY, store.path(AFFINITY)).is_needed, "a dry run changes nothing"
     assert "1 of 1 tables were changed" in job.answer(REAL, settings, store)
     assert "all 1 tables are as their contracts say" in job.answer(REAL, settings, store)

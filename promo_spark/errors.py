@@ -69,3 +69,9 @@ class FairnessError(PromoSparkError):
     """Raised, once its tables are written, when a plan treats groups unlike and ``fairness.fail_run`` is set."""
 
     exit_code = 12
+
+
+class ConflictError(PromoSparkError):
+    """Raised when another run writes the same table at the same time, and trying again did not help."""
+
+    exit_code = 13

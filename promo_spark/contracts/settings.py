@@ -18,6 +18,7 @@ from promo_spark.contracts.kpi_settings import FairnessSettings, KpiSettings
 from promo_spark.contracts.masked_views import ViewSettings
 from promo_spark.contracts.off_policy_settings import OffPolicySettings
 from promo_spark.contracts.offers import Promotions
+from promo_spark.contracts.operation_settings import MaintenanceSettings, SparkTuning
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
 from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings
 
@@ -256,8 +257,8 @@ class Settings(Frozen):
     places: Places = Places()
     tracking: Tracking = Tracking()
     consent: ConsentSettings = ConsentSettings()
-    spark: dict[str, str | int | float | bool] = Field(default_factory=dict)
     stages_at_once: int = Field(default=2, ge=1, description="Stages that run side by side once their inputs are there")
+    spark: SparkTuning = Field(default_factory=dict)
     features: FeatureSettings = FeatureSettings()
     segments: SegmentSettings = SegmentSettings()
     recommend: RecommendSettings = RecommendSettings()
@@ -275,6 +276,7 @@ class Settings(Frozen):
     report: ReportSettings = ReportSettings()
     views: ViewSettings = ViewSettings()
     tune: TuneSettings = TuneSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
     promotions: Promotions
 
     @model_validator(mode="after")

@@ -60,7 +60,7 @@ from promo_spark.ingest.entities import (
 from promo_spark.ingest.order_lines import conform_order_lines
 from promo_spark.ingest.outliers import learn_usual_sizes
 from promo_spark.pipelines.ingest_accounts import account_records, reconcile_sales, since, tell_equal_lines
-from promo_spark.pipelines.ingest_loads import Load, new_loads, offered_entities
+from promo_spark.pipelines.ingest_loads import Load, new_loads, newest_load, offered_entities
 from promo_spark.runtime import Pipeline, Stage
 from promo_spark.runtime.inputs import reading
 from promo_spark.sources.pseudonym import ensure_key, pseudonym
@@ -181,9 +181,10 @@ def _keep_identities(stage: Stage, loads: list[Load], key_file: str) -> None:
 def _append_to_bronze(stage: Stage, load: Load) -> None:
     """Append a table's new files in one commit; the store takes it back unless every counted record arrived."""
     bronze = bronze_of(load.silver)
-    sequence = _newest(stage, bronze) + 1
-    numbered = load.received.withColumn("ingest_sequence", F.lit(sequence).cast("int"))
-    stage.write(bronze, numbered, expected=None if load.counts is None else sum(load.counts.values()))
+    numbered = load.received.withColumn("ingest_sequence", F.lit(load.number).cast("int"))
+    # On shared storage another run may take in the same files, or others under the same number: one of them gives way.
+    is_later = F.col("ingest_sequence") >= F.lit(load.number)
+    stage.write(bronze, numbered, expected=None if load.counts is None else sum(load.counts.values()), unless=is_later)
 
 
 def _stand_in_products(stage: Stage) -> None:
@@ -212,8 +213,8 @@ def _stand_in_products(stage: Stage) -> None:
 def _bring_to_silver(stage: Stage, silver: TableContract, *, is_new: bool) -> dict[str, float]:
     """Merge the loads that silver does not hold yet, and account for every record."""
     bronze = bronze_of(silver)
-    newest = _newest(stage, silver)
-    if not is_new and _newest(stage, bronze) <= newest:
+    newest = newest_load(stage, silver)
+    if not is_new and newest_load(stage, bronze) <= newest:
         return {}
     pending = since(stage.store.read(bronze), newest)
     count = pending.count()
@@ -246,12 +247,6 @@ def _conform_order_lines(stage: Stage, pending: DataFrame) -> DataFrame:
     # Some hundred rows that a write would learn three times over.
     known = usual.localCheckpoint()
     return conform_order_lines(order_lines=pending, usual_sizes=known, products=products, time_zone=zone)
-
-
-def _newest(stage: Stage, contract: TableContract) -> int:
-    if not stage.store.exists(contract):
-        return 0
-    return int(stage.store.read(contract).agg(F.max("ingest_sequence")).collect()[0][0] or 0)
 
 
 def _keep_truth(stage: Stage, source: SyntheticSource, key_file: str) -> None:

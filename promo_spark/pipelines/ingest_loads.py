@@ -38,11 +38,13 @@ class Load:
         received: One row per record: the columns of bronze but ``ingest_sequence``, and beside them the
             raw text and the raw customer id.
         counts: Records per file name, where files were counted; filtered samples are not.
+        number: Its ``ingest_sequence``: one more than bronze held when the files were compared with it.
     """
 
     silver: TableContract
     received: DataFrame
     counts: dict[str, int] | None
+    number: int
 
 
 def new_loads(stage: Stage, key_file: str) -> list[Load]:
@@ -68,6 +70,13 @@ def new_loads(stage: Stage, key_file: str) -> list[Load]:
     return loads
 
 
+def newest_load(stage: Stage, contract: TableContract) -> int:
+    """Number of the newest load a table holds; 0 where there is none."""
+    if not stage.store.exists(contract):
+        return 0
+    return int(stage.store.read(contract).agg(F.max("ingest_sequence")).collect()[0][0] or 0)
+
+
 def source_tables(source: CompleteJourneySource | FilesSource) -> dict[str, SourceTable]:
     """The tables a source of files offers."""
     if isinstance(source, CompleteJourneySource):
@@ -87,6 +96,8 @@ def _file_load(stage: Stage, silver: TableContract, table: SourceTable, key_file
     source = stage.settings.source
     how = _reading_fingerprint(table.mapping, source.model_dump(mode="json", exclude={"tables", "path", "name"}))
     listed = [replace(file, sha256=_combined(file, how)) for file in list_files(stage.spark, table.mapping)]
+    # The number comes before the look at what is held: a load that another run brings after it has this number, too.
+    number = newest_load(stage, bronze_of(silver)) + 1
     files = _not_loaded(stage, silver, listed)
     if not files:
         return None
@@ -100,7 +111,8 @@ def _file_load(stage: Stage, silver: TableContract, table: SourceTable, key_file
         records = table.prepare(records, companions)
     mapped = map_records(records=records, mapping=table.mapping, silver=silver, time_zone=source.time_zone)
     stage.progress(f"{silver.entity}: {len(files)} new files, {sum(opened.counts.values()):,} records")
-    return Load(silver, _pseudonymised(mapped, key_file), None if table.is_sampled else opened.counts)
+    counts = None if table.is_sampled else opened.counts
+    return Load(silver, _pseudonymised(mapped, key_file), counts, number)
 
 
 def _own_columns(table: SourceTable) -> tuple[str, ...]:
@@ -164,5 +176,5 @@ def _synthetic_loads(stage: Stage, source: SyntheticSource, key_file: str) -> li
                     "raw_text": F.lit(None).cast("string"),
                 }
             )
-            loads.append(Load(silver, _pseudonymised(received, key_file), None))
+            loads.append(Load(silver, _pseudonymised(received, key_file), None, number=1))
     return loads

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from urllib.parse import unquote
 
 from pyspark.sql import SparkSession
 
@@ -18,12 +19,52 @@ from promo_spark.runtime.places import joined
 _COMMIT = re.compile(r"^(\d{20})\.json$")
 _LOG = "_delta_log"
 _EXPECTED = "promo_spark.expected_rows"
+_TOKEN = "promo_spark.write"  # noqa: S105  (a name in Delta's log, no secret)
+# A load cut short is looked for among so many of the newest commits: every load before it looked, too.
+_LOOK_BACK = 20
+# Operations after which a table says what it said before.
+_UPKEEP = {
+    *("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES", "UPGRADE PROTOCOL"),
+    *("ADD COLUMNS", "CHANGE COLUMN", "CHANGE COLUMNS"),
+}
 
 
 def newest_version(spark: SparkSession, table: str) -> int:
     """Newest committed version of a table; -1 where there is no table."""
-    commits = (_COMMIT.match(name) for name in list_names(spark, joined(table, _LOG)))
-    return max((int(commit[1]) for commit in commits if commit), default=-1)
+    return max(_versions(spark, table), default=-1)
+
+
+def content_version(spark: SparkSession, table: str) -> int:
+    """Newest version that changed what a table says; upkeep makes versions that only lay the same rows out anew."""
+    versions = _versions(spark, table)
+    version = max(versions, default=-1)
+    # What is not in the log any more has been cleaned away: it is older than any upkeep that follows it.
+    while version > 0 and version in versions and _is_upkeep(_commit_infos(spark, table, version)):
+        version -= 1
+    return version
+
+
+def version_of(spark: SparkSession, table: str, token: str, *, after: int) -> int | None:
+    """The version a commit made, told by the token in its metadata; None where it is not in the log.
+
+    Args:
+        spark: Session.
+        table: Folder of the table.
+        token: What ``commit_note`` was given.
+        after: A version older than the commit.
+    """
+    for version in range(newest_version(spark, table), after, -1):
+        if any(token in info.get("userMetadata", "") for info in _commit_infos(spark, table, version)):
+            return version
+    return None
+
+
+def committed_at(spark: SparkSession, table: str, version: int) -> float | None:
+    """When a version was committed, in seconds of the system's clock; None where the log does not hold it."""
+    if version not in _versions(spark, table):
+        return None
+    times = [info["timestamp"] for info in _commit_infos(spark, table, version) if "timestamp" in info]
+    return max(times) / 1000 if times else None
 
 
 def rows_written(spark: SparkSession, table: str, version: int) -> int:
@@ -32,21 +73,38 @@ def rows_written(spark: SparkSession, table: str, version: int) -> int:
     return sum(int(info.get("operationMetrics", {}).get("numOutputRows", 0)) for info in infos)
 
 
-def expected_rows_note(expected: int | None) -> str | None:
-    """The user metadata of a commit that must write so many rows; none where any number will do."""
-    return None if expected is None else json.dumps({_EXPECTED: expected})
+def commit_note(token: str, expected: int | None) -> str:
+    """The user metadata of a commit: what tells it from every other, and how many rows it must write."""
+    return json.dumps({_TOKEN: token} | ({} if expected is None else {_EXPECTED: expected}))
 
 
-def has_wrong_rows(spark: SparkSession, table: str, version: int) -> bool:
-    """Whether the commit of a version wrote another number of rows than its own metadata expects."""
-    notes = [
-        info["userMetadata"]
-        for info in _commit_infos(spark, table, version)
-        if _EXPECTED in info.get("userMetadata", "")
-    ]
-    return any(json.loads(note)[_EXPECTED] != rows_written(spark, table, version) for note in notes)
+def wrong_files(spark: SparkSession, table: str) -> list[str]:
+    """Names of files that recent commits added and that do not hold as many rows as their commit expected."""
+    recent = sorted(_versions(spark, table))[-_LOOK_BACK:]
+    wrong = [version for version in recent if _has_wrong_rows(spark, table, version)]
+    added = [action["add"]["path"] for version in wrong for action in _actions(spark, table, version, "add")]
+    return [unquote(path).rpartition("/")[2] for path in added]
+
+
+def _has_wrong_rows(spark: SparkSession, table: str, version: int) -> bool:
+    notes = [info.get("userMetadata", "") for info in _commit_infos(spark, table, version)]
+    expected = [json.loads(note)[_EXPECTED] for note in notes if _EXPECTED in note]
+    return any(count != rows_written(spark, table, version) for count in expected)
+
+
+def _is_upkeep(infos: list[dict[str, Any]]) -> bool:
+    return bool(infos) and all(info.get("operation") in _UPKEEP for info in infos)
+
+
+def _versions(spark: SparkSession, table: str) -> set[int]:
+    commits = (_COMMIT.match(name) for name in list_names(spark, joined(table, _LOG)))
+    return {int(commit[1]) for commit in commits if commit}
 
 
 def _commit_infos(spark: SparkSession, table: str, version: int) -> list[dict[str, Any]]:
+    return [action["commitInfo"] for action in _actions(spark, table, version, "commitInfo")]
+
+
+def _actions(spark: SparkSession, table: str, version: int, kind: str) -> list[dict[str, Any]]:
     text = read_text(spark, joined(table, _LOG, f"{version:020d}.json"))
-    return [action["commitInfo"] for action in map(json.loads, text.splitlines()) if "commitInfo" in action]
+    return [action for action in map(json.loads, text.splitlines()) if kind in action]

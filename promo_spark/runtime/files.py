@@ -50,6 +50,13 @@ def list_names(spark: SparkSession, place: str) -> list[str]:
     return [status.getPath().getName() for status in system.listStatus(path_on_it)]
 
 
+def folder_size(spark: SparkSession, place: str) -> tuple[int, int]:
+    """Files in a folder and all below it, and their bytes."""
+    system, path_on_it = _hadoop(spark, place)
+    summary = system.getContentSummary(path_on_it)
+    return int(summary.getFileCount()), int(summary.getLength())
+
+
 def remove_file(spark: SparkSession, place: str) -> None:
     """Remove a file; one that is not there is no fault."""
     system, path_on_it = _hadoop(spark, place)

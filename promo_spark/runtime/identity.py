@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from promo_spark.contracts import BRONZE, TABLES
 from promo_spark.contracts.settings import Settings
 from promo_spark.runtime.settings import NOT_IDENTITY, settings_fingerprint
-from promo_spark.runtime.store import Store, contract_fingerprint
+from promo_spark.runtime.store import Store
+from promo_spark.runtime.table_forms import contract_fingerprint
 
 CODE = "code"
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -99,7 +100,7 @@ def _only(model: _Model, names: Iterable[str]) -> _Model:
 
 
 def _inputs(store: Store) -> dict[str, str]:
-    return {table.name: str(store.version(table)) for table in BRONZE}
+    return {table.name: str(store.content_version(table)) for table in BRONZE}
 
 
 def _leaves(setting: object, dumped: Any, name: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401  (JSON)

@@ -1,15 +1,17 @@
-"""Jobs that look something up and print it: nothing is written, no run is tracked."""
+"""Jobs beside the pipeline that print an answer: they look something up or keep the warehouse up, untracked."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from promo_spark.contracts.settings import Settings
 from promo_spark.errors import PromoSparkError
 from promo_spark.runtime.jobs import DEFAULT_CONFIG
+from promo_spark.runtime.lock import warehouse_lock
 from promo_spark.runtime.logs import configure_logs
 from promo_spark.runtime.places import absolute
 from promo_spark.runtime.session import start_session
@@ -22,6 +24,8 @@ def run_query(
     add_arguments: Callable[[argparse.ArgumentParser], None],
     answer: Callable[[argparse.Namespace, Settings, Store], str],
     arguments: Sequence[str] | None = None,
+    *,
+    holds_warehouse: bool = False,
 ) -> int:
     """Parse the command line, open the warehouse, print the answer; faults end in one message and an exit code.
 
@@ -30,6 +34,7 @@ def run_query(
         add_arguments: Declares the job's own arguments.
         answer: Makes the text to print.
         arguments: Command line, for tests.
+        holds_warehouse: Keep other runs out meanwhile, because the job writes.
     """
     parser = argparse.ArgumentParser(description=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -43,10 +48,11 @@ def run_query(
     try:
         overrides = [*options.set, *([f"as_of_date={options.as_of}"] if options.as_of else [])]
         settings = load_settings(options.config or [DEFAULT_CONFIG], overrides)
-        spark = start_session("promo_spark", settings.spark)
         places = settings.places
-        store = Store(spark, warehouse=absolute(places.warehouse), identity=absolute(places.identity))
-        sys.stdout.write(f"{answer(options, settings, store)}\n")
+        with warehouse_lock(places) if holds_warehouse else nullcontext():
+            spark = start_session("promo_spark", settings.spark)
+            store = Store(spark, warehouse=absolute(places.warehouse), identity=absolute(places.identity))
+            sys.stdout.write(f"{answer(options, settings, store)}\n")
     except PromoSparkError as fault:
         sys.stderr.write(f"error: {fault}\n")
         return fault.exit_code

@@ -199,6 +199,7 @@ class _Work:
             seen = narrowed(self.settings, pipeline.deciding_settings) if pipeline.is_dated else self.settings
             stage = Stage(pipeline, seen, self.spark, store, tracker, self.run_id, before_write=entry.begin)
             pipeline.run(stage)
+            stage.require_own_tables()
             seconds = time.monotonic() - started
             is_told = self.accounts.is_told(pipeline.name, stage.limitations)
             if not pipeline.is_dated and not stage.written and is_told:

@@ -13,14 +13,14 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 from pyspark.ml.util import MLReadable
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from promo_spark.contracts.consent import Silence, names_customers
 from promo_spark.contracts.settings import Settings
 from promo_spark.contracts.source_settings import TableMapping
 from promo_spark.contracts.table import AS_OF_DATE, TableContract
-from promo_spark.errors import ContractError, StorageError
+from promo_spark.errors import ConflictError, ContractError, StorageError
 from promo_spark.runtime.consent import Consent
 from promo_spark.runtime.exports import write_list
 from promo_spark.runtime.files import write_text
@@ -105,18 +105,23 @@ class Stage:
         """Whether a declared table holds any rows (at the as_of_date)."""
         return not self.read(contract).isEmpty()
 
-    def write(self, contract: TableContract, frame: DataFrame, *, expected: int | None = None) -> Written:
+    def write(
+        self, contract: TableContract, frame: DataFrame, *, expected: int | None = None, unless: Column | None = None
+    ) -> Written:
         """Write a declared table through the gate and count what was accepted and refused.
 
         Args:
             contract: The table.
             frame: Its rows.
             expected: How many must arrive in an appended table, where that is known.
+            unless: What no row of an appended table may fulfil before: another run then has done the same.
         """
         self._declared(contract, self.pipeline.writes, "write")
         dated = self.as_of_date if contract.mode == "dated" else None
         self.before_write()
-        return self._record(contract, self.store.write(contract, frame, as_of_date=dated, expected=expected))
+        return self._record(
+            contract, self.store.write(contract, frame, as_of_date=dated, expected=expected, unless=unless)
+        )
 
     def append_missing(self, contract: TableContract, rows: DataFrame) -> Written:
         """Append to a declared table the rows whose key it does not hold yet, and count them."""
@@ -127,12 +132,28 @@ class Stage:
     def _record(self, contract: TableContract, written: Written) -> Written:
         before = self.written.get(contract.name, Written(0, 0, -1))
         self.written[contract.name] = Written(
-            before.accepted + written.accepted, before.rejected + written.rejected, written.version
+            before.accepted + written.accepted,
+            before.rejected + written.rejected,
+            max(before.version, written.version),
         )
         self.versions[contract.name] = written.version
         rejected = f", {written.rejected:,} rejected" if written.rejected else ""
         self.progress(f"{contract.name}: {written.accepted:,} rows{rejected}")
         return written
+
+    def require_own_tables(self) -> None:
+        """See that what the stage wrote for its date is what its tables hold.
+
+        Raises:
+            ConflictError: Another run wrote one of them after it.
+        """
+        dated = [table for table in self.pipeline.writes if table.mode == "dated" and table.name in self.written]
+        others = [t.name for t in dated if self.store.content_version(t) > self.written[t.name].version]
+        if others:
+            raise ConflictError(
+                f"stage {self.pipeline.name}: another run wrote {', '.join(others)} while this one went on "
+                f"(in {self.settings.places.warehouse}). Wait for it to end, then run the same command again."
+            )
 
     def progress(self, message: str) -> None:
         """Say what is being done."""

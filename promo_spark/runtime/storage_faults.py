@@ -15,7 +15,8 @@ def other_contract(contract: TableContract, path: str) -> StorageError:
     """The fault of a table whose stored form is another than its contract's."""
     return StorageError(
         f"{contract.name} at {path} was made under another version of its contract. "
-        "Use another warehouse (places.warehouse), or move the old one away and run again."
+        "Bring the warehouse up to date with ./spark-submit.sh jobs/migrate.py and the same settings; --dry-run "
+        "only says what that would do, and what it cannot."
     )
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +10,8 @@ from datetime import date, timedelta
 import delta.exceptions.captured  # noqa: F401  (makes Delta's own errors arrive as Python exceptions)
 from delta.tables import DeltaTable
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from promo_spark.contracts.gate import (
     REASONS,
@@ -29,16 +25,13 @@ from promo_spark.contracts.gate import (
 )
 from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.table import AS_OF_DATE, TableContract, rejected_of
-from promo_spark.errors import ContractError
-from promo_spark.runtime.delta_log import expected_rows_note, has_wrong_rows, newest_version, rows_written
+from promo_spark.errors import ConflictError, ContractError
+from promo_spark.runtime.commits import commit_rows, take_back_wrong_rows, unless_held
+from promo_spark.runtime.conflicts import Overtaken, recomputed
+from promo_spark.runtime.delta_log import content_version, newest_version
 from promo_spark.runtime.places import joined
 from promo_spark.runtime.storage_faults import named_faults, other_contract
-
-_LOG = logging.getLogger(__name__)
-_CONTRACT_PROPERTY = "promo_spark.contract"
-# Statistics let reads skip files. Only what is ordered by time or load does, and gathering them for text and
-# decimals costs as much as writing the file.
-_SKIPPING = (T.DateType, T.TimestampType, T.IntegralType)
+from promo_spark.runtime.table_forms import CONTRACT_PROPERTY, contract_fingerprint, create_table, stored_properties
 
 
 @dataclass(frozen=True)
@@ -48,13 +41,6 @@ class Written:
     accepted: int
     rejected: int
     version: int
-
-
-def contract_fingerprint(contract: TableContract) -> str:
-    """Hash of what decides a table's stored form: names, types, key and mode."""
-    form = [contract.name, contract.key, contract.mode, contract.partition_by]
-    columns = [(column.name, column.dtype.simpleString()) for column in contract.columns]
-    return hashlib.sha256(json.dumps([form, columns]).encode()).hexdigest()[:16]
 
 
 class Store:
@@ -72,6 +58,11 @@ class Store:
         self._identity = identity
         self._known: set[tuple[str, str]] = set()
 
+    @property
+    def spark(self) -> SparkSession:
+        """The session."""
+        return self._spark
+
     def path(self, contract: TableContract) -> str:
         """Folder of a table."""
         root = self._identity if contract.layer == "identity" else self._warehouse
@@ -85,6 +76,10 @@ class Store:
         """Newest version of a table; -1 where there is none."""
         return newest_version(self._spark, self.path(contract))
 
+    def content_version(self, contract: TableContract) -> int:
+        """Newest version that changed what a table says: upkeep makes versions, too; -1 where there is none."""
+        return content_version(self._spark, self.path(contract))
+
     def read(self, contract: TableContract, as_of_date: date | None = None) -> DataFrame:
         """Open a table; one that does not exist yet reads as empty.
 
@@ -93,12 +88,13 @@ class Store:
             as_of_date: Only this date's rows, for dated tables.
 
         Raises:
-            StorageError: The table lacks columns that its contract has by now.
+            StorageError: The table lacks columns that its contract has by now, or has them in another type.
         """
         if not self.exists(contract):
             return contract_frame(self._spark, contract)
         stored = self._spark.read.format("delta").load(self.path(contract))
-        if not set(contract.column_names) <= set(stored.columns):
+        stored_types = {field.name: field.dataType.simpleString() for field in stored.schema}
+        if any(stored_types.get(column.name) != column.dtype.simpleString() for column in contract.columns):
             raise other_contract(contract, self.path(contract))
         frame = stored.select(*contract.column_names)
         return frame if as_of_date is None else frame.where(F.col(AS_OF_DATE) == F.lit(as_of_date))
@@ -116,12 +112,14 @@ class Store:
         *,
         as_of_date: date | None = None,
         expected: int | None = None,
+        unless: Column | None = None,
     ) -> Written:
         """Commit rows in the table's own way; those of dated and merged tables are checked against their contract.
 
         Dated tables replace the date's rows; merged ones keep the newest row per key; appended ones
         grow by what comes. Refused rows go to ``<table>_rejected`` first, so that a crash between the two commits
-        leaves the load unfinished rather than the refusals lost.
+        leaves the load unfinished rather than the refusals lost. Where another run commits to the table meanwhile,
+        all of it is done again (``promo_spark.runtime.conflicts``).
 
         Args:
             contract: The table.
@@ -129,21 +127,28 @@ class Store:
             as_of_date: Their date, for dated tables.
             expected: How many rows must arrive in an appended table; if others do, they are taken out again,
                 by ``undo_wrong_append`` where a crash came between.
+            unless: What no row of an appended table may fulfil before: another run then has done the same.
 
         Raises:
+            ConflictError: Another run writes the same table, and trying again did not help.
             ContractError: A dated or appended table got two rows with one key, rows of another date,
                 an appended table another number of rows than expected.
             StorageError: The warehouse cannot be written.
         """
-        with named_faults(contract, self.path(contract)):
+        path = self.path(contract)
+
+        def attempt() -> Written:
             self._create(contract)
             if contract.mode == "dated":
-                accepted, rejected = self._write_dated(contract, frame, as_of_date)
-            elif contract.mode == "merged":
+                return self._write_dated(contract, frame, as_of_date)
+            if contract.mode == "merged":
                 accepted, rejected = self._write_merged(contract, frame)
             else:
-                accepted, rejected = self._write_appended(contract, frame, expected), 0
+                accepted, rejected = self._write_appended(contract, frame, expected, unless), 0
             return Written(accepted, rejected, self.version(contract))
+
+        with named_faults(contract, path):
+            return recomputed(attempt, table=contract.name, path=path)
 
     def _create(self, contract: TableContract) -> None:
         path = self.path(contract)
@@ -154,23 +159,14 @@ class Store:
             self._same_contract(contract, path)
             self._known.add(known)
             return
-        stats = [
-            column.name for column in contract.columns if not column.personal and isinstance(column.dtype, _SKIPPING)
-        ]
-        builder = DeltaTable.createIfNotExists(self._spark).location(path).addColumns(contract.schema())
-        builder = builder.property(_CONTRACT_PROPERTY, contract_fingerprint(contract)).comment(contract.grain)
-        builder = builder.property("delta.dataSkippingStatsColumns", ",".join(stats))
-        if contract.partition_by:
-            builder = builder.partitionedBy(*contract.partition_by)
-        builder.execute()
+        create_table(self._spark, contract, path)
         self._known.add(known)
 
     def _same_contract(self, contract: TableContract, path: str) -> None:
-        properties = DeltaTable.forPath(self._spark, path).detail().select("properties").collect()[0][0]
-        if properties.get(_CONTRACT_PROPERTY) != contract_fingerprint(contract):
+        if stored_properties(self._spark, path).get(CONTRACT_PROPERTY) != contract_fingerprint(contract):
             raise other_contract(contract, path)
 
-    def _write_dated(self, contract: TableContract, frame: DataFrame, as_of_date: date | None) -> tuple[int, int]:
+    def _write_dated(self, contract: TableContract, frame: DataFrame, as_of_date: date | None) -> Written:
         if as_of_date is None:
             raise ContractError(f"{contract.name} is written one as_of_date at a time: none was given.")
         with _persisted(judge_rows(frame, contract)) as judged:
@@ -188,13 +184,16 @@ class Store:
             if hashes < sound:
                 _refuse_repeats(contract, judged)
             where = f"{AS_OF_DATE} = DATE'{as_of_date.isoformat()}'"
-            quarantine = rejected_of(contract)
+            quarantine, refused_at = rejected_of(contract), -1
             if rejected or self.exists(quarantine):
                 self._create(quarantine)
                 refused = rejected_rows(judged, contract).dropDuplicates(list(quarantine.key))
-                self._commit(quarantine, refused, where)
-            self._commit(contract, accepted_rows(judged, contract), where)
-        return total - rejected, rejected
+                committed = commit_rows(refused, self.path(quarantine), replace_where=where).version
+                refused_at = self.content_version(quarantine) if committed is None else committed
+            kept = commit_rows(accepted_rows(judged, contract), self.path(contract), replace_where=where)
+            if self.content_version(quarantine) != refused_at:
+                raise Overtaken(quarantine.name)  # these rows, and another run's refusals
+        return Written(total - rejected, rejected, self.version(contract) if kept.version is None else kept.version)
 
     def _write_merged(self, contract: TableContract, frame: DataFrame) -> tuple[int, int]:
         judged = judge_rows(frame, contract)
@@ -212,12 +211,21 @@ class Store:
                 kept = clear_rows(judged, contract, repeats).unionByName(settled.where(F.size(REASONS) == 0))
                 return self._bring(contract, accepted_rows(kept, contract)), rejected
 
-    def _write_appended(self, contract: TableContract, frame: DataFrame, expected: int | None) -> int:
-        before = self.version(contract)
-        # What is expected is committed with the rows: whoever comes after a crash can tell too.
-        self._commit(contract, frame.select(*contract.column_names), None, note=expected_rows_note(expected))
-        arrived = self._rows_since(contract, before)
-        if expected is not None and self.undo_wrong_append(contract):
+    def _write_appended(
+        self, contract: TableContract, frame: DataFrame, expected: int | None, unless: Column | None
+    ) -> int:
+        rows, held = frame.select(*contract.column_names), self.read(contract)
+        if unless is not None:
+            held = held.where(unless)
+            rows = unless_held(rows, held)
+        arrived = commit_rows(rows, self.path(contract), expected=expected).rows
+        if unless is not None and not arrived and not held.isEmpty():
+            raise ConflictError(
+                f"{contract.name} at {self.path(contract)}: another run took the same load in meanwhile, and this one "
+                "left it alone. Wait for the other run to end, then run the same command again."
+            )
+        if expected is not None and arrived != expected:
+            self.undo_wrong_append(contract)
             raise ContractError(
                 f"{contract.name}: {expected} records were counted in the files and {arrived} arrived; they were taken "
                 "out again. Did a file change while it was read? Run again once it is whole."
@@ -225,16 +233,13 @@ class Store:
         return arrived
 
     def undo_wrong_append(self, contract: TableContract) -> bool:
-        """Take the last append out again where it brought another number of rows than was expected.
+        """Take out again what appends brought in another number of rows than was expected; all else stays.
 
         Returns:
             Whether there was something to undo.
         """
-        newest = self.version(contract)
-        if newest < 1 or not has_wrong_rows(self._spark, self.path(contract), newest):
-            return False
-        DeltaTable.forPath(self._spark, self.path(contract)).restoreToVersion(newest - 1)
-        return True
+        path = self.path(contract)
+        return recomputed(lambda: take_back_wrong_rows(self._spark, path), table=contract.name, path=path)
 
     def write_row(self, contract: TableContract, row: Mapping[str, object]) -> Written:
         """Append one row; columns not given are NULL."""
@@ -246,23 +251,13 @@ class Store:
         known = self.read(contract).select(*contract.key)
         return self.write(contract, frame.join(known, list(contract.key), "left_anti"))
 
-    def _commit(
-        self, contract: TableContract, frame: DataFrame, replace_where: str | None, note: str | None = None
-    ) -> None:
-        writer = frame.write.format("delta")
-        if note is not None:
-            writer = writer.option("userMetadata", note)
-        if replace_where is None:
-            writer.mode("append").save(self.path(contract))
-        else:
-            writer.mode("overwrite").option("replaceWhere", replace_where).save(self.path(contract))
-
     def _bring(self, contract: TableContract, frame: DataFrame) -> int:
         """Append to an empty table, merge by key into another; the number of rows brought."""
-        if self.read(contract).isEmpty():
-            before = self.version(contract)
-            self._commit(contract, frame, None)
-            return self._rows_since(contract, before)
+        stored = self.read(contract)
+        if stored.isEmpty():
+            brought = commit_rows(unless_held(frame, stored), self.path(contract)).rows
+            if brought or self.read(contract).isEmpty():
+                return brought
         with _persisted(frame) as rows:
             matches = " AND ".join(f"s.{name} = t.{name}" for name in contract.key)
             target = DeltaTable.forPath(self._spark, self.path(contract)).alias("t")
@@ -270,10 +265,6 @@ class Store:
             newer = "s.ingest_sequence >= t.ingest_sequence"
             merge.whenMatchedUpdateAll(condition=newer).whenNotMatchedInsertAll().execute()
             return rows.count()
-
-    def _rows_since(self, contract: TableContract, version: int) -> int:
-        path = self.path(contract)
-        return sum(rows_written(self._spark, path, v) for v in range(version + 1, self.version(contract) + 1))
 
 
 def _refuse_repeats(contract: TableContract, judged: DataFrame) -> None:

@@ -10,7 +10,10 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import pyspark
 import pytest
@@ -36,11 +39,23 @@ def alive_workers(web_port: int) -> int:
         return 0
 
 
+@dataclass
+class Cluster:
+    """A standalone cluster on the loopback."""
+
+    url: str
+    web_port: int
+
+
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[str]:
     """URL of a master with two workers of one core each."""
-    port, web = free_port(), free_port()
-    url = f"spark://127.0.0.1:{port}"
+    with standalone_cluster(tmp_path) as started:
+        yield started.url
+
+
+def launched(tmp_path: Path, log: TextIO, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start a daemon of Spark's."""
     own = {
         **environment(),
         "SPARK_NO_DAEMONIZE": "1",
@@ -48,27 +63,39 @@ def cluster(tmp_path: Path) -> Iterator[str]:
         "SPARK_HOME": str(SPARK_CLASS.parents[1]),
         # Executors import what the project's environment holds, and nothing from this test.
         "PYSPARK_PYTHON": sys.executable,
+        "SPARK_LOCAL_DIRS": str(tmp_path / "scratch"),
     }
-    master = ["Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(web)]
-    worker = ["Worker", "--host", "127.0.0.1", "--cores", "1", "--memory", "1g", "--webui-port", "0"]
-    commands = [master, *([*worker, "--work-dir", str(tmp_path / f"work{number}"), url] for number in (1, 2))]
+    return subprocess.Popen(
+        [str(SPARK_CLASS), f"{DEPLOY}.{name.lower()}.{name}", *arguments],
+        env=own,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def worker_arguments(tmp_path: Path, number: int, url: str) -> list[str]:
+    resources = ["--host", "127.0.0.1", "--cores", "1", "--memory", "1g", "--webui-port", "0"]
+    return [*resources, "--work-dir", str(tmp_path / f"work{number}"), url]
+
+
+@contextmanager
+def standalone_cluster(tmp_path: Path, *properties: str) -> Iterator[Cluster]:
+    """A master with two workers of one core each; ``properties`` are given to all three."""
+    port, web = free_port(), free_port()
+    url = f"spark://127.0.0.1:{port}"
     log = (tmp_path / "cluster.log").open("w")
-    running = [
-        subprocess.Popen(
-            [str(SPARK_CLASS), f"{DEPLOY}.{name[0].lower()}{name[1:]}.{name}", *rest],
-            env=own,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        for name, *rest in commands
+    place = ["--host", "127.0.0.1", "--port", str(port), "--webui-port", str(web)]
+    running = [launched(tmp_path, log, "Master", *properties, *place)]
+    running += [
+        launched(tmp_path, log, "Worker", *properties, *worker_arguments(tmp_path, number, url)) for number in (1, 2)
     ]
     try:
         deadline = time.monotonic() + 90
         while alive_workers(web) < 2:
             assert time.monotonic() < deadline, (tmp_path / "cluster.log").read_text()[-3000:]
             time.sleep(0.5)
-        yield url
+        yield Cluster(url, web)
     finally:
         for process in running:
             os.killpg(process.pid, 9)

@@ -155,6 +155,14 @@ def test_wrong_values_of_spark_are_told_once(conf: Path, text: str, overrides: l
     assert told in str(fault.value)
 
 
+@pytest.mark.parametrize("key", ["spark.authenticate.secret", "spark.ssl.keyStorePassword"])
+def test_secrets_are_refused_and_not_repeated(conf: Path, key: str) -> None:
+    with pytest.raises(SettingsError) as fault:
+        load(conf, f"include: base.yaml\nspark: {{{key}: canary}}\n")
+    assert f"{key}: settings are logged" in str(fault.value)
+    assert "canary" not in str(fault.value)
+
+
 def test_wrong_constants_of_a_source_name_file_and_key(conf: Path) -> None:
     text = SHOP.replace("basket_id: t", "basket_id: {constant: [1]}")
     with pytest.raises(SettingsError) as fault:

@@ -39,7 +39,7 @@ class Versions:
     def __init__(self, version: int) -> None:
         self._version = version
 
-    def version(self, _: object) -> int:
+    def content_version(self, _: object) -> int:
         return self._version
 
 

@@ -22,7 +22,7 @@ from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.settings import Settings
 from promo_spark.contracts.silver import PRODUCTS
 from promo_spark.contracts.table import bronze_of
-from promo_spark.errors import SourceError, StorageError
+from promo_spark.errors import ConflictError, SourceError, StorageError
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.runner import Outcome, run_stages
 from promo_spark.runtime.stage import Stage
@@ -112,6 +112,20 @@ def test_only_what_a_setting_decides_is_made_again(warehouse: Warehouse) -> None
         warehouse.run(plan(), plan={"weeks": 8})
     assert warehouse.run(plan(), plan={"budget_amount": 7}).finished == ("plan",)
     assert warehouse.run(*everything(), plan={"weeks": 8}).finished == ("response", "plan")
+
+
+@pytest.mark.slow
+def test_a_stage_that_another_run_overtook_is_not_finished(warehouse: Warehouse) -> None:
+    def overtaken(stage: Stage) -> None:
+        leave_nothing(stage)
+        row = ("b", "milk", stage.as_of_date, *[None] * (len(AFFINITY.columns) - 3))
+        others = contract_frame(stage.spark, AFFINITY, [row])
+        stage.store.write(AFFINITY, others, as_of_date=stage.as_of_date)
+
+    warehouse.run(ingest())
+    with pytest.raises(ConflictError, match=r"stage features: .*another run wrote features\.affinity"):
+        warehouse.run(features(overtaken))
+    assert warehouse.run(features()).finished == ("features",)
 
 
 @pytest.mark.slow

@@ -1,0 +1,7 @@
+"""Bring a warehouse of an earlier version up to date, or say what stands in the way."""
+
+from promo_spark.pipelines import migrate
+from promo_spark.runtime.queries import run_query
+
+if __name__ == "__main__":
+    raise SystemExit(run_query(str(migrate.__doc__), migrate.add_arguments, migrate.answer, holds_warehouse=True))

@@ -1,0 +1,56 @@
+"""How a contract becomes a stored table, and what the table keeps of it to be recognised by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+
+from delta.tables import DeltaTable
+from pyspark.sql import SparkSession
+from pyspark.sql import types as T
+
+from promo_spark.contracts.table import TableContract
+
+CONTRACT_PROPERTY = "promo_spark.contract"
+FORM_PROPERTY = "promo_spark.form"
+# Statistics let reads skip files. Only what is ordered by time or load does, and gathering them for text and
+# decimals costs as much as writing the file.
+_SKIPPING = (T.DateType, T.TimestampType, T.IntegralType)
+
+
+def contract_fingerprint(contract: TableContract) -> str:
+    """Hash of what decides a table's stored form: names, types, key and mode."""
+    columns = [(column.name, column.dtype.simpleString()) for column in contract.columns]
+    return form_fingerprint(contract.name, contract.key, contract.mode, contract.partition_by, columns)
+
+
+def form_fingerprint(
+    name: str, key: Iterable[str], mode: str, partition_by: Iterable[str], columns: Iterable[tuple[str, str]]
+) -> str:
+    """The same from its parts; columns as names and types."""
+    form = [name, list(key), mode, list(partition_by)]
+    return hashlib.sha256(json.dumps([form, list(columns)]).encode()).hexdigest()[:16]
+
+
+def own_properties(contract: TableContract) -> dict[str, str]:
+    """What a table keeps of its contract, beside its columns."""
+    form = {"key": contract.key, "mode": contract.mode, "partition_by": contract.partition_by}
+    return {CONTRACT_PROPERTY: contract_fingerprint(contract), FORM_PROPERTY: json.dumps(form)}
+
+
+def create_table(spark: SparkSession, contract: TableContract, path: str) -> None:
+    """Create a table from its contract, where there is none."""
+    stats = [column.name for column in contract.columns if not column.personal and isinstance(column.dtype, _SKIPPING)]
+    builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(contract.schema()).comment(contract.grain)
+    for name, value in {**own_properties(contract), "delta.dataSkippingStatsColumns": ",".join(stats)}.items():
+        builder = builder.property(name, value)
+    if contract.partition_by:
+        builder = builder.partitionedBy(*contract.partition_by)
+    builder.execute()
+
+
+def stored_properties(spark: SparkSession, path: str) -> Mapping[str, str]:
+    """The properties of a stored table."""
+    properties: Mapping[str, str] = DeltaTable.forPath(spark, path).detail().select("properties").collect()[0][0]
+    return properties

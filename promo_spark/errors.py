@@ -69,3 +69,9 @@ class FairnessError(PromoSparkError):
     """Raised, once its tables are written, when a plan treats groups unlike and ``fairness.fail_run`` is set."""
 
     exit_code = 12
+
+
+class ErasureError(PromoSparkError):
+    """Raised when an erasure or a change of key left something behind, or one begun before is not finished."""
+
+    exit_code = 17

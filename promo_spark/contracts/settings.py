@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from promo_spark.contracts.campaign_effects_settings import CampaignEffectSettings
 from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings, UpliftSettings
+from promo_spark.contracts.erase_settings import EraseSettings
 from promo_spark.contracts.experiment_settings import ExperimentSettings
 from promo_spark.contracts.kpi_settings import FairnessSettings, KpiSettings
 from promo_spark.contracts.off_policy_settings import OffPolicySettings
@@ -270,6 +271,7 @@ class Settings(Frozen):
     off_policy: OffPolicySettings = OffPolicySettings()
     report: ReportSettings = ReportSettings()
     tune: TuneSettings = TuneSettings()
+    erase: EraseSettings = EraseSettings()
     promotions: Promotions
 
     @model_validator(mode="after")

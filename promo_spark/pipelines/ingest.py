@@ -22,7 +22,7 @@ from threading import Lock
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from promo_spark.contracts.identity import IDENTITY_CUSTOMERS, REJECTED_RAW
+from promo_spark.contracts.identity import ERASED, IDENTITY_CUSTOMERS, REJECTED_RAW
 from promo_spark.contracts.records import RAW_CUSTOMER_ID
 from promo_spark.contracts.silver import (
     ASSIGNMENTS,
@@ -57,8 +57,10 @@ from promo_spark.ingest.entities import (
 )
 from promo_spark.ingest.order_lines import conform_order_lines
 from promo_spark.ingest.outliers import learn_usual_sizes
+from promo_spark.pipelines.identities import known_customer
 from promo_spark.pipelines.ingest_accounts import account_records, reconcile_sales, since, tell_equal_lines
 from promo_spark.pipelines.ingest_loads import Load, new_loads, offered_entities
+from promo_spark.privacy.requests import id_hash
 from promo_spark.runtime import Pipeline, Stage
 from promo_spark.runtime.inputs import reading
 from promo_spark.sources.pseudonym import ensure_key, pseudonym
@@ -110,7 +112,7 @@ def run(stage: Stage) -> None:
     for silver in SILVER:
         if stage.store.undo_wrong_append(bronze_of(silver)):
             stage.progress(f"{bronze_of(silver).name}: a load cut short before was taken out, and is read again")
-    key_file = ensure_key(stage.settings.places, known=_known_customer(stage))
+    key_file = ensure_key(stage.settings.places, known=known_customer(stage))
     with reading(f"source {stage.settings.source.kind}"):
         loads = new_loads(stage, key_file)
         door = Lock()
@@ -137,14 +139,6 @@ def _take_in(
             _append_to_bronze(stage, load)
         figures.update(_bring_to_silver(stage, silver, is_new=load is not None))
     return figures
-
-
-def _known_customer(stage: Stage) -> tuple[str, str] | None:
-    """Any raw id and the pseudonym it was given under the present version of the key."""
-    customers = stage.store.read(IDENTITY_CUSTOMERS)
-    of_version = customers.where(F.col("key_version") == F.lit(stage.settings.places.key_version))
-    row = of_version.select(RAW_CUSTOMER_ID, "customer_id").first()
-    return None if row is None else (row[0], row[1])
 
 
 def _keep_identities(stage: Stage, loads: list[Load], key_file: str) -> None:
@@ -179,7 +173,7 @@ def _append_to_bronze(stage: Stage, load: Load) -> None:
     bronze = bronze_of(load.silver)
     sequence = _newest(stage, bronze) + 1
     numbered = load.received.withColumn("ingest_sequence", F.lit(sequence).cast("int"))
-    stage.write(bronze, numbered, expected=None if load.counts is None else sum(load.counts.values()))
+    stage.write(bronze, numbered, expected=load.expected)
 
 
 def _stand_in_products(stage: Stage) -> None:
@@ -247,6 +241,8 @@ def _newest(stage: Stage, contract: TableContract) -> int:
 
 def _keep_truth(stage: Stage, source: SyntheticSource, key_file: str) -> None:
     effects = true_effects(stage.spark, source)
+    erased = stage.store.read(ERASED)
+    effects = effects.join(erased, id_hash(F.col("customer_id")) == erased["id_hash"], "left_anti")
     hidden = effects.withColumn("customer_id", pseudonym(F.col("customer_id"), key_file))
     stage.append_missing(TRUE_EFFECTS, hidden)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.identity import ERASED
 from promo_spark.contracts.records import RAW_CUSTOMER_ID
 from promo_spark.contracts.silver import SILVER
 from promo_spark.contracts.source_settings import (
@@ -20,6 +21,7 @@ from promo_spark.contracts.source_settings import (
 )
 from promo_spark.contracts.table import TableContract, bronze_of
 from promo_spark.errors import SourceError
+from promo_spark.privacy.requests import of_admitted, refused_count
 from promo_spark.runtime.inputs import InputFile, list_files, open_records
 from promo_spark.runtime.stage import Stage
 from promo_spark.sources.complete_journey import complete_journey_tables
@@ -37,12 +39,12 @@ class Load:
         silver: The table they are for.
         received: One row per record: the columns of bronze but ``ingest_sequence``, and beside them the
             raw text and the raw customer id.
-        counts: Records per file name, where files were counted; filtered samples are not.
+        expected: Records that must arrive, where files were counted; filtered samples are not.
     """
 
     silver: TableContract
     received: DataFrame
-    counts: dict[str, int] | None
+    expected: int | None
 
 
 def new_loads(stage: Stage, key_file: str) -> list[Load]:
@@ -100,7 +102,24 @@ def _file_load(stage: Stage, silver: TableContract, table: SourceTable, key_file
         records = table.prepare(records, companions)
     mapped = map_records(records=records, mapping=table.mapping, silver=silver, time_zone=source.time_zone)
     stage.progress(f"{silver.entity}: {len(files)} new files, {sum(opened.counts.values()):,} records")
-    return Load(silver, _pseudonymised(mapped, key_file), None if table.is_sampled else opened.counts)
+    return _admitted(stage, silver, mapped, key_file, None if table.is_sampled else opened.counts)
+
+
+def _admitted(
+    stage: Stage, silver: TableContract, mapped: DataFrame, key_file: str, counts: dict[str, int] | None
+) -> Load | None:
+    """Refuse the records of erased customers, and give the others their pseudonyms; None where none is left."""
+    counted = None if counts is None else sum(counts.values())
+    erased = stage.store.read(ERASED)
+    if RAW_CUSTOMER_ID in mapped.columns and not erased.isEmpty():
+        refused = refused_count(received=mapped, erased=erased)
+        mapped = of_admitted(received=mapped, erased=erased)
+        if refused:
+            stage.progress(f"{silver.entity}: {refused:,} records of erased customers are refused at the door")
+            if mapped.isEmpty():
+                return None
+        counted = None if counted is None else counted - refused
+    return Load(silver, _pseudonymised(mapped, key_file), counted)
 
 
 def _own_columns(table: SourceTable) -> tuple[str, ...]:
@@ -164,5 +183,6 @@ def _synthetic_loads(stage: Stage, source: SyntheticSource, key_file: str) -> li
                     "raw_text": F.lit(None).cast("string"),
                 }
             )
-            loads.append(Load(silver, _pseudonymised(received, key_file), None))
+            load = _admitted(stage, silver, received, key_file, None)
+            loads.extend([] if load is None else [load])
     return loads

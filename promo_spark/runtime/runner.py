@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 from promo_spark.contracts.settings import Settings
 from promo_spark.runtime import tracking
 from promo_spark.runtime.accounts import Accounts
+from promo_spark.runtime.erasures import refuse_while_open
 from promo_spark.runtime.identity import narrowed, present_basis, run_identity
 from promo_spark.runtime.lock import warehouse_lock
 from promo_spark.runtime.pipeline import Pipeline
@@ -80,6 +81,7 @@ def _run_all(
 ) -> Outcome:
     accounts = Accounts(store, settings)
     accounts.require_same_source()
+    refuse_while_open(store, (pipeline.name for pipeline in pipelines))
     finished: list[str] = []
     skipped: list[str] = []
     run_id, present = run_identity(settings, store), present_basis(settings, store)

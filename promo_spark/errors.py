@@ -75,3 +75,9 @@ class ConflictError(PromoSparkError):
     """Raised when another run writes the same table at the same time, and trying again did not help."""
 
     exit_code = 13
+
+
+class ErasureError(PromoSparkError):
+    """Raised when an erasure or a change of key left something behind, or one begun before is not finished."""
+
+    exit_code = 17

@@ -37,4 +37,28 @@ STAGE_RUNS = TableContract(
     mode="appended",
 )
 
-AUDIT = (STAGE_RUNS,)
+ERASURES = TableContract(
+    name="audit.erasures",
+    grain="one row when an erasure or a change of key begins, and one when it has finished",
+    key=("request_id", "sequence"),
+    columns=(
+        Column("request_id", T.StringType(), "Names the request, from its first try to its end"),
+        Column("sequence", T.LongType(), "Orders the rows: later ones are greater"),
+        Column("purpose", T.StringType(), "erasure or rotation", required=True),
+        Column("begun_at", T.TimestampType(), "When its first try began, UTC", required=True),
+        Column("finished_at", T.TimestampType(), "When all was gone, UTC; NULL in the row written before"),
+        Column("customer_count", T.LongType(), "Customers it is about", unit="count", required=True),
+        Column(
+            "rows_changed",
+            T.MapType(T.StringType(), T.LongType()),
+            "Rows erased, or given the new pseudonym, per table, in its last try",
+        ),
+        Column("files_purged", T.MapType(T.StringType(), T.LongType()), "Files removed for good, per table"),
+        Column("also_removed", T.ArrayType(T.StringType()), "Lists, models and other files removed or rewritten"),
+        Column("remaining", T.ArrayType(T.StringType()), "What the system cannot reach, and what to do about it"),
+    ),
+    checks=("purpose IN ('erasure', 'rotation')",),
+    mode="appended",
+)
+
+AUDIT = (STAGE_RUNS, ERASURES)

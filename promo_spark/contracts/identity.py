@@ -37,4 +37,17 @@ REJECTED_RAW = TableContract(
     mode="appended",
 )
 
-IDENTITY = (IDENTITY_CUSTOMERS, REJECTED_RAW)
+ERASED = TableContract(
+    name="identity.erased",
+    grain="one row per erased customer, so that a file that comes again does not bring them back",
+    key=("id_hash",),
+    columns=(
+        Column(
+            "id_hash", T.StringType(), "Hash of the raw id: tells an id that is known, gives none away", personal=True
+        ),
+        Column("request_id", T.StringType(), "Request in audit.erasures", required=True),
+    ),
+    mode="appended",
+)
+
+IDENTITY = (IDENTITY_CUSTOMERS, REJECTED_RAW, ERASED)

@@ -83,3 +83,6 @@ RECOMMENDED_PROMOTIONS = TableContract(
 )
 
 RECOMMEND = (RECOMMENDED_PRODUCTS, SERVED_PRODUCTS, FACTORS, RECOMMENDED_PROMOTIONS)
+
+CUSTOMER_MODELS = ("product_als", "product_rating_residuals")
+"""Kept models with a vector per customer: an erasure removes them, and the next run fits them again."""

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from promo_spark.contracts.campaign_effects_settings import CampaignEffectSettings
 from promo_spark.contracts.consent import ConsentSettings
 from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings, UpliftSettings
+from promo_spark.contracts.erase_settings import EraseSettings
 from promo_spark.contracts.experiment_settings import ExperimentSettings
 from promo_spark.contracts.kpi_settings import FairnessSettings, KpiSettings
 from promo_spark.contracts.masked_views import ViewSettings
@@ -277,6 +278,7 @@ class Settings(Frozen):
     views: ViewSettings = ViewSettings()
     tune: TuneSettings = TuneSettings()
     maintenance: MaintenanceSettings = MaintenanceSettings()
+    erase: EraseSettings = EraseSettings()
     promotions: Promotions
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ from threading import Lock
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from promo_spark.contracts.identity import IDENTITY_CUSTOMERS, REJECTED_RAW
+from promo_spark.contracts.identity import ERASED, IDENTITY_CUSTOMERS, REJECTED_RAW
 from promo_spark.contracts.records import RAW_CUSTOMER_ID
 from promo_spark.contracts.silver import (
     ASSIGNMENTS,
@@ -59,8 +59,10 @@ from promo_spark.ingest.entities import (
 )
 from promo_spark.ingest.order_lines import conform_order_lines
 from promo_spark.ingest.outliers import learn_usual_sizes
+from promo_spark.pipelines.identities import known_customer
 from promo_spark.pipelines.ingest_accounts import account_records, reconcile_sales, since, tell_equal_lines
 from promo_spark.pipelines.ingest_loads import Load, new_loads, newest_load, offered_entities
+from promo_spark.privacy.requests import id_hash
 from promo_spark.runtime import Pipeline, Stage
 from promo_spark.runtime.inputs import reading
 from promo_spark.sources.pseudonym import ensure_key, pseudonym
@@ -114,7 +116,7 @@ def run(stage: Stage) -> None:
     for silver in SILVER:
         if stage.store.undo_wrong_append(bronze_of(silver)):
             stage.progress(f"{bronze_of(silver).name}: a load cut short before was taken out, and is read again")
-    key_file = ensure_key(stage.settings.places, known=_known_customer(stage))
+    key_file = ensure_key(stage.settings.places, known=known_customer(stage))
     with reading(f"source {stage.settings.source.kind}"):
         loads = new_loads(stage, key_file)
         door = Lock()
@@ -141,14 +143,6 @@ def _take_in(
             _append_to_bronze(stage, load)
         figures.update(_bring_to_silver(stage, silver, is_new=load is not None))
     return figures
-
-
-def _known_customer(stage: Stage) -> tuple[str, str] | None:
-    """Any raw id and the pseudonym it was given under the present version of the key."""
-    customers = stage.store.read(IDENTITY_CUSTOMERS)
-    of_version = customers.where(F.col("key_version") == F.lit(stage.settings.places.key_version))
-    row = of_version.select(RAW_CUSTOMER_ID, "customer_id").first()
-    return None if row is None else (row[0], row[1])
 
 
 def _keep_identities(stage: Stage, loads: list[Load], key_file: str) -> None:
@@ -184,7 +178,7 @@ def _append_to_bronze(stage: Stage, load: Load) -> None:
     numbered = load.received.withColumn("ingest_sequence", F.lit(load.number).cast("int"))
     # On shared storage another run may take in the same files, or others under the same number: one of them gives way.
     is_later = F.col("ingest_sequence") >= F.lit(load.number)
-    stage.write(bronze, numbered, expected=None if load.counts is None else sum(load.counts.values()), unless=is_later)
+    stage.write(bronze, numbered, expected=load.expected, unless=is_later)
 
 
 def _stand_in_products(stage: Stage) -> None:
@@ -251,6 +245,8 @@ def _conform_order_lines(stage: Stage, pending: DataFrame) -> DataFrame:
 
 def _keep_truth(stage: Stage, source: SyntheticSource, key_file: str) -> None:
     effects = true_effects(stage.spark, source)
+    erased = stage.store.read(ERASED)
+    effects = effects.join(erased, id_hash(F.col("customer_id")) == erased["id_hash"], "left_anti")
     hidden = effects.withColumn("customer_id", pseudonym(F.col("customer_id"), key_file))
     stage.append_missing(TRUE_EFFECTS, hidden)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.identity import ERASED
 from promo_spark.contracts.records import RAW_CUSTOMER_ID
 from promo_spark.contracts.silver import SILVER
 from promo_spark.contracts.source_settings import (
@@ -20,6 +21,7 @@ from promo_spark.contracts.source_settings import (
 )
 from promo_spark.contracts.table import TableContract, bronze_of
 from promo_spark.errors import SourceError
+from promo_spark.privacy.requests import of_admitted, refused_count
 from promo_spark.runtime.inputs import InputFile, list_files, open_records
 from promo_spark.runtime.stage import Stage
 from promo_spark.sources.complete_journey import complete_journey_tables
@@ -37,13 +39,13 @@ class Load:
         silver: The table they are for.
         received: One row per record: the columns of bronze but ``ingest_sequence``, and beside them the
             raw text and the raw customer id.
-        counts: Records per file name, where files were counted; filtered samples are not.
+        expected: Records that must arrive, where files were counted; filtered samples are not.
         number: Its ``ingest_sequence``: one more than bronze held when the files were compared with it.
     """
 
     silver: TableContract
     received: DataFrame
-    counts: dict[str, int] | None
+    expected: int | None
     number: int
 
 
@@ -112,7 +114,22 @@ def _file_load(stage: Stage, silver: TableContract, table: SourceTable, key_file
     mapped = map_records(records=records, mapping=table.mapping, silver=silver, time_zone=source.time_zone)
     stage.progress(f"{silver.entity}: {len(files)} new files, {sum(opened.counts.values()):,} records")
     counts = None if table.is_sampled else opened.counts
-    return Load(silver, _pseudonymised(mapped, key_file), counts, number)
+    return _admitted(stage, Load(silver, mapped, None if counts is None else sum(counts.values()), number), key_file)
+
+
+def _admitted(stage: Stage, load: Load, key_file: str) -> Load | None:
+    """Refuse the records of erased customers, and give the others their pseudonyms; None where none is left."""
+    received, expected = load.received, load.expected
+    erased = stage.store.read(ERASED)
+    if RAW_CUSTOMER_ID in received.columns and not erased.isEmpty():
+        refused = refused_count(received=received, erased=erased)
+        received = of_admitted(received=received, erased=erased)
+        if refused:
+            stage.progress(f"{load.silver.entity}: {refused:,} records of erased customers are refused at the door")
+            if received.isEmpty():
+                return None
+        expected = None if expected is None else expected - refused
+    return replace(load, received=_pseudonymised(received, key_file), expected=expected)
 
 
 def _own_columns(table: SourceTable) -> tuple[str, ...]:
@@ -176,5 +193,6 @@ def _synthetic_loads(stage: Stage, source: SyntheticSource, key_file: str) -> li
                     "raw_text": F.lit(None).cast("string"),
                 }
             )
-            loads.append(Load(silver, _pseudonymised(received, key_file), None, number=1))
+            load = _admitted(stage, Load(silver, received, None, number=1), key_file)
+            loads.extend([] if load is None else [load])
     return loads

@@ -63,6 +63,12 @@ def remove_file(spark: SparkSession, place: str) -> None:
     system.delete(path_on_it, False)
 
 
+def remove_folder(spark: SparkSession, place: str) -> bool:
+    """Remove a folder and all in it; False where it was not there."""
+    system, path_on_it = _hadoop(spark, place)
+    return bool(system.delete(path_on_it, True))
+
+
 def _hadoop(spark: SparkSession, place: str) -> tuple[Any, Any]:
     """The Hadoop file system of a place and the path on it; pyspark has no public way to them."""
     context: Any = spark.sparkContext

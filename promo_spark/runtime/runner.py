@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from promo_spark.contracts.settings import Settings
 from promo_spark.runtime import tracking
 from promo_spark.runtime.accounts import Accounts
+from promo_spark.runtime.erasures import refuse_while_open
 from promo_spark.runtime.identity import narrowed, present_basis, run_identity
 from promo_spark.runtime.lock import warehouse_lock
 from promo_spark.runtime.pipeline import Pipeline, in_order, leading_to, startable
@@ -81,6 +82,7 @@ def _run_all(
 ) -> Outcome:
     accounts = Accounts(store, settings)
     accounts.require_same_source()
+    refuse_while_open(store, (pipeline.name for pipeline in pipelines))
     with tracking.parent_run(settings, settings_fingerprint(settings)) as parent:
         run = _Run(settings, spark, store, accounts, parent, force=force)
         run.all(pipelines)

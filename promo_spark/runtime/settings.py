@@ -21,6 +21,9 @@ Tree = dict[str, Any]
 _TYPE = re.compile(r"^(str|int|float|bool|tuple\[.*)$")
 _SOURCE_KINDS = {"complete_journey", "files", "synthetic"}
 _SHOWN = 60
+# As Spark's own spark.redaction.regex: what such a key holds is nobody's business.
+_SECRET = re.compile(r"(?i)secret|password|passwd|token|access[._-]?key|credential|account[._-]?key")
+_HIDDEN = "(hidden)"
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -66,6 +69,20 @@ def settings_fingerprint(settings: Settings) -> str:
     """Hash of the settings that decide results: places, tracking and Spark's own tuning do not."""
     content = settings.model_dump(mode="json", exclude=NOT_IDENTITY)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def told_settings(settings: Settings) -> Tree:
+    """The settings as they may be told to others: values whose key speaks of a secret are hidden."""
+    told: Tree = _without_secrets(settings.model_dump(mode="json"))
+    return told
+
+
+def _without_secrets(value: Any, key: str = "") -> Any:  # noqa: ANN401  (JSON)
+    if isinstance(value, dict):
+        return {name: _without_secrets(inner, str(name)) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(inner, key) for inner in value]
+    return _HIDDEN if value is not None and _SECRET.search(key) else value
 
 
 def _read_yaml(path: Path) -> Tree:
@@ -123,14 +140,14 @@ def _apply_override(tree: Tree, origins: dict[str, str], override: str) -> None:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise SettingsError(f"--set {override}: the value is not valid YAML.") from None
+        raise SettingsError(f"--set {key}: the value is not valid YAML.") from None
     # Spark's own keys have dots of their own: spark.spark.sql.shuffle.partitions is one key of the section spark.
     *parents, leaf = key.split(".", 1) if key.startswith("spark.") else key.split(".")
     node = tree
     for parent in parents:
         child = node.setdefault(parent, {})
         if not isinstance(child, dict):
-            raise SettingsError(f"--set {override}: {parent} is a value, not a section.")
+            raise SettingsError(f"--set {key}: {parent} is a value, not a section.")
         node = child
     node[leaf] = value
     origins[key] = "--set"
@@ -184,6 +201,8 @@ def _describe(error: Mapping[str, Any], origins: Mapping[str, str]) -> str:
         message = "unknown setting" + (f"; did you mean {near[0]}?" if near else "")
     elif error["type"] == "missing":
         message = "required, but not set"
+    elif _SECRET.search(key):
+        pass  # what was given stays untold
     elif branch:
         message = f"takes a text, a number or true/false{_hint(parts, error['input'])}"
     elif "input" in error and not isinstance(error["input"], dict | list):

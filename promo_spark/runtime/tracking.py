@@ -26,6 +26,7 @@ from pyspark.sql import DataFrame
 from promo_spark.contracts.settings import Settings, Tracking
 from promo_spark.errors import TrackingError
 from promo_spark.runtime.places import absolute, is_local, local_path
+from promo_spark.runtime.settings import told_settings
 
 _LOG = logging.getLogger(__name__)
 RUN_ID_TAG = "promo_spark.run_id"
@@ -134,7 +135,7 @@ def parent_run(settings: Settings, settings_hash: str) -> Iterator[Run]:
     with _tracked(), mlflow.start_run(run_name=name) as run:
         mlflow.set_tags({"promo_spark.settings_hash": settings_hash, "promo_spark.stage": "pipeline"})
         mlflow.log_params({"as_of_date": settings.as_of_date, "source": settings.source.kind, "seed": settings.seed})
-        mlflow.log_dict(settings.model_dump(mode="json"), "settings.yaml")
+        mlflow.log_dict(told_settings(settings), "settings.yaml")
         yield run
 
 

@@ -313,7 +313,7 @@ def test_records_that_did_not_arrive_are_read_again(
     shop.export("b.csv", "1007;1;05/01/2024 10:00;88412;A-17;1;1,00;N\n1008;1;05/01/2024 10:00;7;A-17;1;1,00;N\n")
 
     def one_short(*given: Any) -> list[Load]:
-        return [replace(load, counts={"b.csv": 3}) for load in new_loads(*given)]
+        return [replace(load, expected=3) for load in new_loads(*given)]
 
     def crash(*_: object) -> None:
         raise KeyboardInterrupt

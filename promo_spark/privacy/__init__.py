@@ -1,0 +1,1 @@
+"""Who is erased, how they are told at the door, and how pseudonyms change: pure steps."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -20,16 +22,29 @@ from promo_spark.runtime.view_files import write_views
 from tests.conftest import MakeRows
 
 LINEAGE = {"source_file": "f", "ingest_sequence": 1}
+DAY = date(2024, 6, 3)
+LINE = {
+    "line_id": "1",
+    "product_id": "p",
+    "ordered_at": datetime(2024, 6, 3, tzinfo=UTC),
+    "order_date": DAY,
+    "order_hour": 0,
+    "week_start_date": DAY,
+    "quantity": Decimal(1),
+    "sales_amount": Decimal(2),
+    "is_return": False,
+    "is_outlier": False,
+}
 
 
 @pytest.fixture
 def store(spark: SparkSession, make_rows: MakeRows, tmp_path: Path) -> Store:
-    made = Store(spark, warehouse=f"{tmp_path}/it's a `w", identity=f"{tmp_path}/i")
+    made = Store(spark, warehouse=f"{tmp_path}/it's a w", identity=f"{tmp_path}/i")
     people = [
         {"customer_id": f"secret{n}", "age_band": "19-24" if n < 3 else "35-44", "region": "north", **LINEAGE}
         for n in range(30)
     ]
-    lines = [{"basket_id": f"b{n}", "line_id": "1", "customer_id": f"secret{n}" if n else None} for n in range(4)]
+    lines = [{"basket_id": f"b{n}", "customer_id": f"secret{n}" if n else None, **LINE} for n in range(4)]
     for table, rows in ((CUSTOMERS, people), (ORDER_LINES, lines), (PRODUCTS, [{"product_id": "p"}])):
         numbered = [{**LINEAGE, "source_ordinal": n, **row} for n, row in enumerate(rows)]
         made._create(table)
@@ -55,7 +70,7 @@ def statements_of(place: str) -> list[str]:
 def test_no_role_sees_a_name_and_all_see_every_row(spark: SparkSession, store: Store, tmp_path: Path) -> None:
     assert not store.exists(AFFINITY)
     assert not store.exists(IDENTITY_CUSTOMERS)
-    places = write_views(spark, store, f"{tmp_path}/it's a `w", ViewSettings())
+    places = write_views(spark, store, f"{tmp_path}/it's a w", ViewSettings())
     assert set(places) == {"analyst", "auditor", "marketer"}
     for role, place in places.items():
         made = statements_of(place)
@@ -83,7 +98,7 @@ def test_no_role_sees_a_name_and_all_see_every_row(spark: SparkSession, store: S
 def test_hashes_join_within_a_role_and_small_groups_are_hidden(
     spark: SparkSession, store: Store, tmp_path: Path
 ) -> None:
-    for place in write_views(spark, store, f"{tmp_path}/it's a `w", ViewSettings()).values():
+    for place in write_views(spark, store, f"{tmp_path}/it's a w", ViewSettings()).values():
         for statement in statements_of(place):
             spark.sql(statement)
     people, lines = (spark.table(f"promo_spark_auditor.silver_{name}") for name in ("customers", "order_lines"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from delta.exceptions import ConcurrentTransactionException
@@ -63,8 +64,13 @@ def unless_held(frame: DataFrame, held: DataFrame) -> DataFrame:
     return frame.join(held.select(F.lit(True).alias("_is_held")).limit(1), F.lit(True), "left_anti")
 
 
-def take_back_wrong_rows(spark: SparkSession, path: str) -> bool:
+def take_back_wrong_rows(spark: SparkSession, path: str, key: Sequence[str]) -> bool:
     """Take out what commits brought that wrote another number of rows than they expected; later commits stay.
+
+    Args:
+        spark: Session.
+        path: Folder of the table.
+        key: Columns that identify a row.
 
     Returns:
         Whether there was something to take out.
@@ -75,5 +81,8 @@ def take_back_wrong_rows(spark: SparkSession, path: str) -> bool:
     held = {name.rpartition("/")[2] for name in spark.read.format("delta").load(path).inputFiles()}
     present = sorted(held & set(wrong))
     if present:
-        DeltaTable.forPath(spark, path).delete(F.col("_metadata.file_name").isin(present))
+        brought = spark.read.format("delta").load(path).where(F.col("_metadata.file_name").isin(present))
+        matches = " AND ".join(f"s.{name} = t.{name}" for name in key)
+        target = DeltaTable.forPath(spark, path).alias("t")
+        target.merge(brought.select(*key).distinct().alias("s"), matches).whenMatchedDelete().execute()
     return bool(present)

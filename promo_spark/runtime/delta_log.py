@@ -12,13 +12,14 @@ from typing import Any
 from urllib.parse import unquote
 
 from pyspark.sql import SparkSession
+from pyspark.sql import types as T
 
 from promo_spark.errors import StorageError
 from promo_spark.runtime.files import list_names, read_text, remove_file
 from promo_spark.runtime.places import joined
 
 _COMMIT = re.compile(r"^(\d{20})\.json$")
-_CHECKPOINT = re.compile(r"^(\d{20})\.checkpoint\..*parquet$")
+_CHECKPOINT = re.compile(r"^(\d{20})\.checkpoint(\..+)?\.parquet$")
 _ENTRY = re.compile(r"^(\d{20})\.")
 _LOG = "_delta_log"
 _EXPECTED = "promo_spark.expected_rows"
@@ -60,6 +61,20 @@ def version_of(spark: SparkSession, table: str, token: str, *, after: int) -> in
         if any(token in info.get("userMetadata", "") for info in _commit_infos(spark, table, version)):
             return version
     return None
+
+
+def stored_schema(spark: SparkSession, table: str) -> T.StructType:
+    """The columns of a table as it was told them, NOT NULL and comments included; a frame may forget the former."""
+    for version in sorted(_versions(spark, table), reverse=True):
+        for action in _actions(spark, table, version, "metaData"):
+            return _schema(action["metaData"]["schemaString"])
+    checkpoints = sorted(name for name in list_names(spark, joined(table, _LOG)) if _CHECKPOINT.match(name))
+    newest = spark.read.parquet(joined(table, _LOG, checkpoints[-1]))
+    return _schema(newest.where("metaData IS NOT NULL").select("metaData.schemaString").collect()[0][0])
+
+
+def _schema(text: str) -> T.StructType:
+    return T.StructType.fromJson(json.loads(text))
 
 
 def committed_at(spark: SparkSession, table: str, version: int) -> float | None:

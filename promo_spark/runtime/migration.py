@@ -14,6 +14,7 @@ from pyspark.sql import types as T
 
 from promo_spark.contracts.table import Column, TableContract
 from promo_spark.runtime.conflicts import recomputed
+from promo_spark.runtime.delta_log import stored_schema
 from promo_spark.runtime.table_forms import (
     CONTRACT_PROPERTY,
     FORM_PROPERTY,
@@ -60,7 +61,7 @@ class Migration:
 def plan_migration(spark: SparkSession, contract: TableContract, path: str) -> Migration:
     """Compare a stored table with its contract; nothing is changed."""
     detail = DeltaTable.forPath(spark, path).detail().select("properties", "partitionColumns").collect()[0]
-    stored = {field.name: field for field in spark.read.format("delta").load(path).schema}
+    stored = {field.name: field for field in stored_schema(spark, path)}
     obstacles = list(_other_form(contract, stored, detail.properties, detail.partitionColumns))
     changes: list[Change] = []
     for before, column in zip([None, *contract.columns], contract.columns, strict=False):

@@ -239,7 +239,7 @@ class Store:
             Whether there was something to undo.
         """
         path = self.path(contract)
-        return recomputed(lambda: take_back_wrong_rows(self._spark, path), table=contract.name, path=path)
+        return recomputed(lambda: take_back_wrong_rows(self._spark, path, contract.key), table=contract.name, path=path)
 
     def write_row(self, contract: TableContract, row: Mapping[str, object]) -> Written:
         """Append one row; columns not given are NULL."""

@@ -92,7 +92,7 @@ _wait_at = _wait_at_source()
 def gated_commits(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, Gate]]:
     """Let every commit of a thread that has a gate (by thread id) pass it."""
     gates: dict[int, Gate] = {}
-    commit_rows, merge, delete = store_module.commit_rows, DeltaTable.merge, DeltaTable.delete
+    commit_rows, merge = store_module.commit_rows, DeltaTable.merge
 
     def held(frame: DataFrame) -> DataFrame:
         gate = gates.get(get_ident())
@@ -109,16 +109,9 @@ def gated_commits(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, Gate]]:
     def merge_held(table: DeltaTable, source: DataFrame, condition: str) -> Any:
         return merge(table, held(source).alias("s"), condition)
 
-    def delete_held(table: DeltaTable, condition: Any = None) -> Any:
-        gate = gates.get(get_ident())
-        if gate is not None and gate.comes():
-            gate.hold()
-        return delete(table, condition)
-
     with monkeypatch.context() as patch:
         patch.setattr(store_module, "commit_rows", commit_held)
         patch.setattr(DeltaTable, "merge", merge_held)
-        patch.setattr(DeltaTable, "delete", delete_held)
         yield gates
 
 

@@ -121,7 +121,8 @@ def appended_missing(desk: Desk) -> Write:
 
 
 def refused(desk: Desk) -> Write:
-    people = _people(desk)
+    # Whose rows are taken out again is told by their keys: those of a load are its own.
+    people = [{**row, "raw_customer_id": f"{row['raw_customer_id']} refused"} for row in _people(desk)]
     frame = desk.make_rows(IDENTITY_CUSTOMERS, people)
     return Write(
         lambda: desk.store.write(IDENTITY_CUSTOMERS, frame, expected=len(people) + 1),

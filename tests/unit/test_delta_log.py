@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import types as T
 
 from promo_spark.runtime.delta_log import (
     commit_note,
     committed_at,
     content_version,
     newest_version,
+    stored_schema,
     version_of,
     wrong_files,
 )
@@ -74,3 +76,11 @@ def test_a_commit_has_a_time_while_the_log_holds_it(table: Path) -> None:
     commit(table, 5, "WRITE")
     assert committed_at(SPARK, str(table), 5) == 5.0
     assert committed_at(SPARK, str(table), 6) is None
+
+
+def test_columns_are_told_with_what_a_frame_forgets(table: Path) -> None:
+    schema = T.StructType([T.StructField("id", T.LongType(), nullable=False, metadata={"comment": "Who"})])
+    text = json.dumps({"metaData": {"schemaString": schema.json()}})
+    (table / f"_delta_log/{0:020d}.json").write_text(text, encoding="utf-8")
+    commit(table, 1, "WRITE")
+    assert stored_schema(SPARK, str(table)) == schema

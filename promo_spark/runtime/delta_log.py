@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 from pyspark.sql import SparkSession
 
@@ -28,8 +30,18 @@ def newest_version(spark: SparkSession, table: str) -> int:
 
 def rows_written(spark: SparkSession, table: str, version: int) -> int:
     """Rows that the commit of a version wrote, by its own account."""
-    infos = _commit_infos(spark, table, version)
+    infos = _actions(spark, table, version, "commitInfo")
     return sum(int(info.get("operationMetrics", {}).get("numOutputRows", 0)) for info in infos)
+
+
+def bytes_written(spark: SparkSession, table: str, version: int) -> int:
+    """Bytes of the files that the commit of a version added; 0 for the version -1 of no table."""
+    return 0 if version < 0 else sum(int(added["size"]) for added in _actions(spark, table, version, "add"))
+
+
+def committed_files(spark: SparkSession, table: str, since: Iterable[int]) -> set[str]:
+    """Files that the commits of some versions added, from the table's folder on."""
+    return {unquote(added["path"]) for version in since for added in _actions(spark, table, version, "add")}
 
 
 def expected_rows_note(expected: int | None) -> str | None:
@@ -41,12 +53,12 @@ def has_wrong_rows(spark: SparkSession, table: str, version: int) -> bool:
     """Whether the commit of a version wrote another number of rows than its own metadata expects."""
     notes = [
         info["userMetadata"]
-        for info in _commit_infos(spark, table, version)
+        for info in _actions(spark, table, version, "commitInfo")
         if _EXPECTED in info.get("userMetadata", "")
     ]
     return any(json.loads(note)[_EXPECTED] != rows_written(spark, table, version) for note in notes)
 
 
-def _commit_infos(spark: SparkSession, table: str, version: int) -> list[dict[str, Any]]:
+def _actions(spark: SparkSession, table: str, version: int, kind: str) -> list[dict[str, Any]]:
     text = read_text(spark, joined(table, _LOG, f"{version:020d}.json"))
-    return [action["commitInfo"] for action in map(json.loads, text.splitlines()) if "commitInfo" in action]
+    return [action[kind] for action in map(json.loads, text.splitlines()) if kind in action]

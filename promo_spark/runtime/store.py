@@ -32,7 +32,7 @@ from promo_spark.contracts.table import AS_OF_DATE, TableContract, rejected_of
 from promo_spark.errors import ContractError
 from promo_spark.runtime.delta_log import expected_rows_note, has_wrong_rows, newest_version, rows_written
 from promo_spark.runtime.places import joined
-from promo_spark.runtime.storage_faults import named_faults, other_contract
+from promo_spark.runtime.storage_faults import guarded, other_contract
 
 _LOG = logging.getLogger(__name__)
 _CONTRACT_PROPERTY = "promo_spark.contract"
@@ -64,10 +64,12 @@ class Store:
         spark: Session with Delta.
         warehouse: Root of all tables but the identities.
         identity: Root of the layer ``identity``.
+        least_free: Bytes that a local disk must have free beside as many as a table's last write took.
     """
 
-    def __init__(self, spark: SparkSession, *, warehouse: str, identity: str) -> None:
+    def __init__(self, spark: SparkSession, *, warehouse: str, identity: str, least_free: int = 0) -> None:
         self._spark = spark
+        self._least_free = least_free
         self._warehouse = warehouse
         self._identity = identity
         self._known: set[tuple[str, str]] = set()
@@ -133,9 +135,10 @@ class Store:
         Raises:
             ContractError: A dated or appended table got two rows with one key, rows of another date,
                 an appended table another number of rows than expected.
-            StorageError: The warehouse cannot be written.
+            StorageError: The warehouse cannot be written, or has no room.
         """
-        with named_faults(contract, self.path(contract)):
+        path, quarantine = self.path(contract), self.path(rejected_of(contract))
+        with guarded(self._spark, contract, path, quarantine, least_free=self._least_free):
             self._create(contract)
             if contract.mode == "dated":
                 accepted, rejected = self._write_dated(contract, frame, as_of_date)

@@ -32,6 +32,11 @@ class Places(Frozen):
     key_file: str = Field(default="./identity/pseudonym.key", description="Made with mode 0600 on the first local run")
     key_version: int = Field(default=1, ge=1)
     lock_wait_seconds: float = Field(default=10.0, ge=0)
+    least_free_mb: float = Field(
+        default=256.0,
+        ge=0,
+        description="Free on local disks before a run and, beside what a table's last write took, before each write",
+    )
 
 
 class Tracking(Frozen):

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from threading import Lock
 
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -105,6 +106,9 @@ _LANES = (
         *(EXPOSURES, EVENTS, OVERRIDES, CONSENTS),
     ),
 )
+
+# What a local checkpoint keeps cannot be computed again: the loss of one worker must not lose it.
+_ON_TWO_WORKERS = StorageLevel.MEMORY_AND_DISK_2
 
 
 def run(stage: Stage) -> None:
@@ -201,7 +205,7 @@ def _stand_in_products(stage: Stage) -> None:
     }
     columns = [given.get(c.name, F.lit(None).cast(c.dtype)).alias(c.name) for c in PRODUCTS.columns]
     # A merge forgets what was cached of its own table; these rows are few, and none would be new after it.
-    stage.write(PRODUCTS, new.select(*columns).localCheckpoint())
+    stage.write(PRODUCTS, new.select(*columns).localCheckpoint(storageLevel=_ON_TWO_WORKERS))
 
 
 def _bring_to_silver(stage: Stage, silver: TableContract, *, is_new: bool) -> dict[str, float]:
@@ -239,7 +243,7 @@ def _conform_order_lines(stage: Stage, pending: DataFrame) -> DataFrame:
         order_lines=pending, history=stage.store.read(ORDER_LINES), products=products, time_zone=zone
     )
     # Some hundred rows that a write would learn three times over.
-    known = usual.localCheckpoint()
+    known = usual.localCheckpoint(storageLevel=_ON_TWO_WORKERS)
     return conform_order_lines(order_lines=pending, usual_sizes=known, products=products, time_zone=zone)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote
 
@@ -87,8 +88,18 @@ def committed_at(spark: SparkSession, table: str, version: int) -> float | None:
 
 def rows_written(spark: SparkSession, table: str, version: int) -> int:
     """Rows that the commit of a version wrote, by its own account."""
-    infos = _commit_infos(spark, table, version)
+    infos = _actions(spark, table, version, "commitInfo")
     return sum(int(info.get("operationMetrics", {}).get("numOutputRows", 0)) for info in infos)
+
+
+def bytes_written(spark: SparkSession, table: str, version: int) -> int:
+    """Bytes of the files that the commit of a version added; 0 for the version -1 of no table."""
+    return 0 if version < 0 else sum(int(action["add"]["size"]) for action in _actions(spark, table, version, "add"))
+
+
+def committed_files(spark: SparkSession, table: str, since: Iterable[int]) -> set[str]:
+    """Files that the commits of some versions added, from the table's folder on."""
+    return {unquote(action["add"]["path"]) for version in since for action in _actions(spark, table, version, "add")}
 
 
 def files_vacuumed(spark: SparkSession, table: str, version: int) -> int:

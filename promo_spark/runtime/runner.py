@@ -20,6 +20,7 @@ from promo_spark.runtime.identity import narrowed, present_basis, run_identity
 from promo_spark.runtime.lock import warehouse_lock
 from promo_spark.runtime.pipeline import Pipeline, in_order, leading_to, startable
 from promo_spark.runtime.places import absolute
+from promo_spark.runtime.room import named_full_disk, places_of, require_room
 from promo_spark.runtime.session import start_session
 from promo_spark.runtime.settings import settings_fingerprint
 from promo_spark.runtime.stage import Stage
@@ -70,7 +71,12 @@ def run_stages(
         stack.enter_context(warehouse_lock(places))
         tracking.connect(settings.tracking)
         spark = start_session("promo_spark", settings.spark)
-        store = Store(spark, warehouse=places.warehouse, identity=places.identity)
+        least_free = int(places.least_free_mb * 1024 * 1024)
+        store = Store(spark, warehouse=places.warehouse, identity=places.identity, least_free=least_free)
+        filled = places_of(settings, spark)
+        for place, what in filled.items():
+            require_room(place, least_free, what)
+        stack.enter_context(named_full_disk(filled))
         outcome = _run_all(pipelines, settings, spark, store, force=force)
         if closing is not None:
             closing(outcome)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
 
 from promo_spark.contracts.table import TableContract
 from promo_spark.errors import StorageError
+from promo_spark.runtime.delta_log import bytes_written, newest_version
+from promo_spark.runtime.room import is_full, require_room, without_leftovers
+
+_SIGNS = ("Permission denied", "Mkdirs failed", "Read-only file system")
 
 
 def other_contract(contract: TableContract, path: str) -> StorageError:
@@ -21,17 +25,36 @@ def other_contract(contract: TableContract, path: str) -> StorageError:
 
 
 @contextmanager
-def named_faults(contract: TableContract, path: str) -> Iterator[None]:
-    """Turn a storage fault into one message that names the table and the place."""
+def guarded(
+    spark: SparkSession, contract: TableContract, path: str, quarantine: str, *, least_free: int
+) -> Iterator[None]:
+    """Write a table only where there is room, leave nothing behind where it fails, and say what is wrong.
+
+    Args:
+        spark: Session.
+        contract: The table.
+        path: Its folder.
+        quarantine: Folder of the rows refused from it.
+        least_free: Bytes that must be free beside as many as the table's last commit added.
+
+    Raises:
+        StorageError: There is no room, or the folder cannot be written; names both.
+    """
+    last = bytes_written(spark, path, newest_version(spark, path))
+    require_room(path, least_free + last, contract.name)
+    with _named_faults(contract, path), without_leftovers(spark, (path, quarantine)):
+        yield
+
+
+@contextmanager
+def _named_faults(contract: TableContract, path: str) -> Iterator[None]:
     try:
         yield
-    except PySparkException as fault:
-        text = str(fault)
-        if any(
-            sign in text for sign in ("Permission denied", "Mkdirs failed", "Read-only file system", "No space left")
-        ):
-            raise StorageError(
-                f"{contract.name} cannot be written at {path}: {text.splitlines()[0]}. "
-                "Check that the folder exists, is writable and has room (setting places.warehouse)."
-            ) from fault
-        raise
+    except Exception as fault:
+        told = next((line.strip() for line in str(fault).splitlines() if any(sign in line for sign in _SIGNS)), None)
+        if told is None or isinstance(fault, StorageError) or is_full(fault):  # which disk is full, the run tells
+            raise
+        raise StorageError(
+            f"{contract.name} cannot be written at {path}: {told}. "
+            "Check that the folder exists and is writable (setting places.warehouse)."
+        ) from fault

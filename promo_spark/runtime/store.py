@@ -30,7 +30,7 @@ from promo_spark.runtime.commits import commit_rows, take_back_wrong_rows, unles
 from promo_spark.runtime.conflicts import Overtaken, recomputed
 from promo_spark.runtime.delta_log import content_version, newest_version
 from promo_spark.runtime.places import joined
-from promo_spark.runtime.storage_faults import named_faults, other_contract
+from promo_spark.runtime.storage_faults import guarded, other_contract
 from promo_spark.runtime.table_forms import CONTRACT_PROPERTY, contract_fingerprint, create_table, stored_properties
 
 
@@ -50,10 +50,12 @@ class Store:
         spark: Session with Delta.
         warehouse: Root of all tables but the identities.
         identity: Root of the layer ``identity``.
+        least_free: Bytes that a local disk must have free beside as many as a table's last write took.
     """
 
-    def __init__(self, spark: SparkSession, *, warehouse: str, identity: str) -> None:
+    def __init__(self, spark: SparkSession, *, warehouse: str, identity: str, least_free: int = 0) -> None:
         self._spark = spark
+        self._least_free = least_free
         self._warehouse = warehouse
         self._identity = identity
         self._known: set[tuple[str, str]] = set()
@@ -133,9 +135,9 @@ class Store:
             ConflictError: Another run writes the same table, and trying again did not help.
             ContractError: A dated or appended table got two rows with one key, rows of another date,
                 an appended table another number of rows than expected.
-            StorageError: The warehouse cannot be written.
+            StorageError: The warehouse cannot be written, or has no room.
         """
-        path = self.path(contract)
+        path, quarantine = self.path(contract), self.path(rejected_of(contract))
 
         def attempt() -> Written:
             self._create(contract)
@@ -147,7 +149,7 @@ class Store:
                 accepted, rejected = self._write_appended(contract, frame, expected, unless), 0
             return Written(accepted, rejected, self.version(contract))
 
-        with named_faults(contract, path):
+        with guarded(self._spark, contract, path, quarantine, least_free=self._least_free):
             return recomputed(attempt, table=contract.name, path=path)
 
     def _create(self, contract: TableContract) -> None:

@@ -11,6 +11,7 @@ import hmac
 import os
 import secrets
 import stat
+import tempfile
 from functools import lru_cache
 from pathlib import Path
 
@@ -121,17 +122,25 @@ def read_key(key_file: str) -> bytes:
 
 
 def _make_key(path: Path) -> None:
+    """Make a key, whole or not at all: half a key would be taken for one, or stand in the way of the next run."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # of mode 0600
+        unfinished = Path(name)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_bytes(_KEY_BYTES).hex() + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            path.hardlink_to(unfinished)
+        finally:
+            unfinished.unlink()
     except FileExistsError:
         return
     except OSError as fault:
         raise SettingsError(
             f"no key can be made at {path} ({fault.strerror}). Set places.key_file or {KEY_VARIABLE}."
         ) from fault
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_bytes(_KEY_BYTES).hex() + "\n")
 
 
 def _long_enough(key: str, where: str) -> None:

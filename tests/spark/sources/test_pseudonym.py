@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
+import os
 import stat
 from pathlib import Path
 
@@ -34,6 +36,18 @@ def test_the_first_local_run_makes_a_key_of_its_own(tmp_path: Path) -> None:
     assert ensure_key(places(tmp_path)) == str(path)
     assert path.read_text() == key
     assert Path(ensure_key(places(tmp_path / "other"))).read_text() != key
+
+
+def test_a_key_is_made_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(SettingsError, match=r"no key can be made .*No space left"):
+            ensure_key(places(tmp_path))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert Path(ensure_key(places(tmp_path))).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def committed_at(spark: SparkSession, table: str, version: int) -> float | None:
 
 def rows_written(spark: SparkSession, table: str, version: int) -> int:
     """Rows that the commit of a version wrote, by its own account."""
-    infos = _actions(spark, table, version, "commitInfo")
+    infos = _commit_infos(spark, table, version)
     return sum(int(info.get("operationMetrics", {}).get("numOutputRows", 0)) for info in infos)
 
 

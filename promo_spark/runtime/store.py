@@ -31,6 +31,7 @@ from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.table import AS_OF_DATE, TableContract, rejected_of
 from promo_spark.errors import ContractError
 from promo_spark.runtime.delta_log import expected_rows_note, has_wrong_rows, newest_version, rows_written
+from promo_spark.runtime.merges import merge_condition
 from promo_spark.runtime.places import joined
 from promo_spark.runtime.storage_faults import named_faults, other_contract
 
@@ -264,9 +265,8 @@ class Store:
             self._commit(contract, frame, None)
             return self._rows_since(contract, before)
         with _persisted(frame) as rows:
-            matches = " AND ".join(f"s.{name} = t.{name}" for name in contract.key)
             target = DeltaTable.forPath(self._spark, self.path(contract)).alias("t")
-            merge = target.merge(rows.alias("s"), matches)
+            merge = target.merge(rows.alias("s"), merge_condition(contract, rows))
             newer = "s.ingest_sequence >= t.ingest_sequence"
             merge.whenMatchedUpdateAll(condition=newer).whenNotMatchedInsertAll().execute()
             return rows.count()

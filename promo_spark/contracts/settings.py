@@ -17,6 +17,7 @@ from promo_spark.contracts.kpi_settings import FairnessSettings, KpiSettings
 from promo_spark.contracts.off_policy_settings import OffPolicySettings
 from promo_spark.contracts.offers import Promotions
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
+from promo_spark.contracts.stream_settings import StreamSettings
 from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings
 
 
@@ -269,6 +270,7 @@ class Settings(Frozen):
     campaign_effects: CampaignEffectSettings = CampaignEffectSettings()
     off_policy: OffPolicySettings = OffPolicySettings()
     report: ReportSettings = ReportSettings()
+    stream: StreamSettings = StreamSettings()
     tune: TuneSettings = TuneSettings()
     promotions: Promotions
 

@@ -35,7 +35,7 @@ def test_a_job_is_short_and_holds_no_logic(job: Path) -> None:
 
 def test_every_stage_has_a_job() -> None:
     # Searching, handing over, asking why and drawing experiments are no stages of the pipeline.
-    beside = {"tune", "export", "explain", "design_experiment"}
+    beside = {"tune", "export", "explain", "design_experiment", "stream_feedback"}
     assert {pipeline.name for pipeline in ALL} == {job.stem for job in JOBS} - {"pipeline", *beside}
 
 

@@ -33,6 +33,7 @@ MAPPINGS: dict[str, dict[str, Any]] = {
     "exposures": {"promotion_id": "Promo", "customer_id": "Customer", "exposed_at": "When", "channel": "How"},
     "ratings": {"customer_id": "Customer", "product_id": "Promo", "rated_date": "When", "rating": "How"},
 }
+KILLS = (("before", "bronze"), ("after", "bronze"), ("after", "silver"), ("before", "stream"))
 CONTRACTS = {"redemptions": REDEMPTIONS, "exposures": EXPOSURES, "ratings": RATINGS}
 
 
@@ -134,6 +135,26 @@ def test_a_stream_stopped_around_its_commits_brings_each_event_once(
     shown(len(points), "points in this process")
 
 
+@pytest.mark.slow
+def test_a_stream_stopped_on_either_side_of_every_commit_brings_each_event_once(
+    spark: SparkSession, tmp_path: Path, shown: Shown
+) -> None:
+    landing = Landing(tmp_path)
+    landing.arrive("redemptions", 2)
+    landing.arrive("exposures")
+    for side, step in POINTS:
+        with stopped_at(side, step, stop_by_exception), pytest.raises(Killed):
+            landing.run(spark)
+    landing.run(spark)
+    assert landing.check(spark) == 6
+    stage = landing.run(spark, ingest.PIPELINE)
+    assert not {name for name in stage.written if "order_lines" not in name and "identity" not in name} - {
+        "silver.products"
+    }
+    assert landing.check(spark) == 6
+    shown(len(POINTS), "points in this process")
+
+
 def test_a_stream_alone_hands_a_file_on_again_and_plain_appending_would_double_it(
     spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -171,12 +192,12 @@ def test_a_bad_file_stops_the_stream_until_it_is_mended(spark: SparkSession, tmp
 def test_a_killed_stream_brings_each_event_once(spark: SparkSession, tmp_path: Path, shown: Shown) -> None:
     landing = Landing(tmp_path)
     for entity in CONTRACTS:
-        landing.arrive(entity, 5)
+        landing.arrive(entity, 2)
     settings = tmp_path / "settings.yaml"
     tracking = {"uri": f"sqlite:///{tmp_path}/mlflow.db", "artifacts": f"{tmp_path}/artifacts"}
     settings.write_text(yaml.safe_dump({**landing.settings(), "tracking": tracking}))
     launcher = [str(ROOT / "spark-submit.sh"), *FAST_START]
-    for side, step in POINTS:
+    for side, step in KILLS:
         killed = [*launcher, str(ROOT / "tests/faults/killed_stream.py"), side, step, "--config", str(settings)]
         done = subprocess.run(
             killed, capture_output=True, text=True, env=environment(), check=False, start_new_session=True, timeout=300
@@ -187,5 +208,5 @@ def test_a_killed_stream_brings_each_event_once(spark: SparkSession, tmp_path: P
         done = subprocess.run(whole, capture_output=True, text=True, env=environment(), check=False, timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
         assert ("silver.ratings: " in done.stderr) is is_new
-        assert landing.check(spark) == 30
-    shown(len(POINTS), "points")
+        assert landing.check(spark) == 12
+    shown(len(KILLS), "kill -9")

@@ -3,13 +3,15 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test test-all faults lint types format bench bench-pipeline bench-topk bench-recommend \
-	bench-segments bench-imputation bench-lifetime bench-response bench-assign bench-uplift bench-policy bench-measure \
+	bench-incremental bench-segments bench-imputation bench-lifetime bench-response bench-assign bench-uplift bench-policy bench-measure \
 	simulate ui docs lock clean
 
 VENV := $(or $(PROMO_SPARK_VENV),.venv)
 PYTHON := $(VENV)/bin/python
 PEERS := $(or $(PROMO_SPARK_PEERS),.venv-benchmarks)
 export PROMO_SPARK_PEERS_PYTHON := $(PEERS)/bin/python
+FAULTS := $(or $(PROMO_SPARK_FAULTS),.venv-faults)
+export PROMO_SPARK_FAULTS := $(abspath $(FAULTS))
 ENVIRONMENT := source scripts/environment.sh
 PORT ?= 5000
 # `make test ARGS="tests/unit -k calendar"`, `make run ARGS="--set as_of_date=2017-10-02"`
@@ -45,8 +47,15 @@ test-all: lint
 	@$(ENVIRONMENT); ensure_java; ensure_local_address; $(PYTEST) $(ARGS)
 
 ## break things on purpose: kills, lost workers, bad files, full disks, two runs at once, erasure; a line per promise
-faults: setup-dev
-	@$(ENVIRONMENT); ensure_java; ensure_local_address; $(PYTEST) tests/faults $(ARGS)
+faults: setup-dev $(FAULTS)/.ready
+	@$(ENVIRONMENT); ensure_java; ensure_local_address; ensure_fault_tools; $(PYTEST) tests/faults $(ARGS)
+
+# The S3 server that tests run against has an environment of its own, as peers have.
+$(FAULTS)/.ready: tests/faults/requirements.txt | setup-dev
+	$(PYTHON) -m venv $(FAULTS)
+	$(FAULTS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  --requirement tests/faults/requirements.txt
+	@touch $@
 
 ## style, types and architecture
 lint: setup-dev
@@ -71,6 +80,10 @@ bench: bench-pipeline bench-topk bench-recommend bench-segments bench-imputation
 ## time and memory of the pipeline
 bench-pipeline: setup-dev
 	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) benchmarks/pipeline.py $(ARGS)
+
+## what one more day costs once many are loaded
+bench-incremental: setup-dev
+	@exec $(PYTHON) benchmarks/incremental.py $(ARGS)
 
 ## exact top-k lists on Spark beside peers
 bench-topk: setup-dev $(PEERS)/.ready
@@ -138,6 +151,7 @@ lock: setup-dev
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) -c requirements.txt requirements-dev.in -o requirements-dev.txt
 	$(LOCK) benchmarks/requirements.in -o benchmarks/requirements.txt
+	$(LOCK) tests/faults/requirements.in -o tests/faults/requirements.txt
 
 LOCK = $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)

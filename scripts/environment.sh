@@ -6,6 +6,7 @@
 #   ensure_environment LOCK   the packages of LOCK (requirements.txt or requirements-dev.txt) in $VENV
 #   ensure_java               Java 17 or 21, exported as JAVA_HOME
 #   ensure_delta_jars         Delta's two jars in $DELTA_JARS
+#   ensure_fault_tools        what only `make faults` needs: a PostgreSQL, and jars for it and for S3 in $FAULTS
 #   ensure_local_address      SPARK_LOCAL_IP, on a machine whose own name leads nowhere
 #
 # Each finds out first whether there is anything to do, so that a second call is quick and needs no network.
@@ -16,6 +17,7 @@ PROJECT_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 VENV="${PROMO_SPARK_VENV:-$PROJECT_ROOT/.venv}" # PROMO_SPARK_VENV names an environment to use instead
 [[ $VENV == /* ]] || VENV="$PWD/$VENV"
 DELTA_JARS="$VENV/delta-jars"
+FAULTS="${PROMO_SPARK_FAULTS:-$PROJECT_ROOT/.venv-faults}"
 
 DELTA_PACKAGES="io.delta:delta-spark_4.1_2.13:4.3.1,io.delta:delta-storage:4.3.1"
 # What Delta's jar names as dependencies and Spark already has, or only Unity Catalog needs.
@@ -237,6 +239,49 @@ fetch_delta_jars() {
 
 ensure_delta_jars() {
   if ! has_delta_jars "$DELTA_JARS"; then only_one_at_a_time fetch_delta_jars; fi
+}
+
+# ---- What only the tests of faults need ----
+
+# fetch_jars FOLDER PACKAGES NAME...: the jars of Maven packages whose names begin so.
+fetch_jars() {
+  local folder=$1 packages=$2 work="$1.new" home name
+  shift 2
+  if [[ -d $folder ]]; then return; fi
+  home="$(spark_home)" || exit $?
+  say "fetching $packages into $folder (once)"
+  rm -rf "$work"
+  mkdir -p "$work/jars"
+  printf 'pass\n' >"$work/nothing.py"
+  SPARK_HOME="$home" PYSPARK_PYTHON="$VENV/bin/python" PYSPARK_DRIVER_PYTHON="$VENV/bin/python" \
+    "$home/bin/spark-submit" --master 'local[1]' --packages "$packages" --conf "spark.jars.ivy=$work/ivy" \
+    "$work/nothing.py" >"$work/log" 2>&1 </dev/null || true # whether the jars are there is the judge
+  for name; do
+    if ! mv "$work/ivy/jars"/*_"$name"*.jar "$work/jars/"; then
+      say "$name could not be fetched: the tests that need it are skipped; the resolver's log is $work/log"
+      return
+    fi
+  done
+  mv "$work/jars" "$folder"
+  rm -rf "$work"
+}
+
+install_postgres() {
+  say "no PostgreSQL was found; running as root, so installing it with apt-get"
+  {
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends postgresql
+  } >&2 </dev/null || say "PostgreSQL could not be installed: the tests that need it are skipped"
+}
+
+# A test whose tool is not to be had says so and is skipped.
+ensure_fault_tools() {
+  ensure_local_address
+  mkdir -p "$FAULTS"
+  fetch_jars "$FAULTS/driver-jars" org.postgresql:postgresql:42.7.4 postgresql
+  fetch_jars "$FAULTS/s3-jars" org.apache.hadoop:hadoop-aws:3.4.2 hadoop-aws bundle analyticsaccelerator-s3
+  if command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then return; fi
+  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then install_postgres; fi
 }
 
 # ---- Network ----

@@ -25,7 +25,8 @@ def delta_jars() -> str:
     jars = sorted(str(jar) for jar in folder.glob("*.jar"))
     if not jars:
         pytest.fail(f"no Delta jars in {folder}: run 'make setup-dev' once, or set PROMO_SPARK_JARS")
-    return ",".join(jars)
+    drivers = Path(os.environ.get("PROMO_SPARK_FAULTS", ROOT / ".venv-faults")) / "driver-jars"
+    return ",".join([*jars, *(str(jar) for jar in drivers.glob("*.jar"))])
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from promo_spark.contracts.off_policy_settings import OffPolicySettings
 from promo_spark.contracts.offers import Promotions
 from promo_spark.contracts.operation_settings import MaintenanceSettings, SparkTuning
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
+from promo_spark.contracts.stream_settings import StreamSettings
 from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings
 
 
@@ -281,6 +282,7 @@ class Settings(Frozen):
     off_policy: OffPolicySettings = OffPolicySettings()
     report: ReportSettings = ReportSettings()
     views: ViewSettings = ViewSettings()
+    stream: StreamSettings = StreamSettings()
     tune: TuneSettings = TuneSettings()
     maintenance: MaintenanceSettings = MaintenanceSettings()
     erase: EraseSettings = EraseSettings()

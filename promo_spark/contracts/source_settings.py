@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pyspark.sql import types as T
 
+from promo_spark.contracts.database_settings import DatabaseTable
 from promo_spark.contracts.silver import SILVER
 from promo_spark.contracts.table import LINEAGE, Column, TableContract
 
@@ -22,6 +23,11 @@ FILLED_BY_INGEST = {
     "order_lines": ("line_id",),
     "promotion_products": ("coupon_id",),
     "redemptions": ("coupon_id",),
+}
+_UNNUMBERED = {
+    "delta": "a Delta table: OPTIMIZE writes its rows into other files, so that their place in a file does not "
+    "number them",
+    "jdbc": "a database's table: its rows have no place in a file that would number them",
 }
 _PATTERN_LETTERS = set("GyMLdDQqEFaBhHkKmsSVzOXxZ")
 
@@ -114,13 +120,15 @@ def _with_tuples(raw: object) -> object:
 class TableMapping(Frozen):
     """Where one canonical table comes from and how its columns are made.
 
-    ``path`` is a file, a folder or a glob, local or any URI that Spark's file systems know.
+    ``path`` is a file, a folder or a glob, local or any URI that Spark's file systems know; of a table that is read
+    through JDBC, ``database`` says where it is.
     ``header`` pins the order of a CSV's columns: a file whose header differs is refused.
     ``equal_lines_are_copies`` says that records equal in every mapped column are copies of one.
     """
 
-    format: Literal["csv", "json", "parquet", "delta"]
-    path: str
+    format: Literal["csv", "json", "parquet", "delta", "jdbc"]
+    path: str = ""
+    database: DatabaseTable | None = None
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     quote: str = Field(default='"', min_length=1, max_length=1)
     escape: str = Field(default='"', min_length=1, max_length=1)
@@ -141,6 +149,18 @@ class TableMapping(Frozen):
             }
             raw = {**raw, "columns": columns}
         return _with_tuples(raw)
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> TableMapping:
+        is_jdbc = self.format == "jdbc"
+        if is_jdbc != (self.database is not None) or is_jdbc == bool(self.path):
+            raise ValueError("format jdbc takes 'database' and no 'path'; the other formats take 'path' alone")
+        return self
+
+    @property
+    def place(self) -> str:
+        """Where it is, for messages."""
+        return self.path if self.database is None else self.database.place
 
 
 class CompleteJourneySource(Frozen):
@@ -238,11 +258,8 @@ def mapping_faults(entity: str, mapping: TableMapping) -> list[str]:
             faults.append(f"{where}.{name}: {contract.name} has no such column")
     given = {*mapping.columns, *FILLED_BY_INGEST.get(entity, ())}
     missing = [name for name in received if name in contract.required_columns and name not in given]
-    if mapping.format == "delta" and entity == "order_lines" and "line_id" not in mapping.columns:
-        faults.append(
-            f"{where}.line_id is required of a Delta table: OPTIMIZE writes its rows into other files, so that "
-            "their place in a file does not number them"
-        )
+    if mapping.format in _UNNUMBERED and entity == "order_lines" and "line_id" not in mapping.columns:
+        faults.append(f"{where}.line_id is required of {_UNNUMBERED[mapping.format]}")
     return faults + [f"{where}.{name} is required and not mapped" for name in missing]
 
 

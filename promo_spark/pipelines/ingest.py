@@ -113,14 +113,7 @@ _ON_TWO_WORKERS = StorageLevel.MEMORY_AND_DISK_2
 
 def run(stage: Stage) -> None:
     """Load new files into bronze, then new bronze rows into silver."""
-    offered = offered_entities(stage)
-    for silver in SILVER:
-        if silver.entity not in offered:
-            stage.limitation(f"no {silver.entity}: {_WITHOUT.get(silver.entity, 'it is done without')}.")
-    for silver in SILVER:
-        if stage.store.undo_wrong_append(bronze_of(silver)):
-            stage.progress(f"{bronze_of(silver).name}: a load cut short before was taken out, and is read again")
-    key_file = ensure_key(stage.settings.places, known=known_customer(stage))
+    key_file = open_door(stage)
     with reading(f"source {stage.settings.source.kind}"):
         loads = new_loads(stage, key_file)
         door = Lock()
@@ -132,6 +125,34 @@ def run(stage: Stage) -> None:
                 stage.metrics(figures)
     if isinstance(stage.settings.source, SyntheticSource) and loads:
         _keep_truth(stage, stage.settings.source, key_file)
+
+
+def open_door(stage: Stage) -> str:
+    """Say what the source does not offer, take out loads that were cut short, and find the pseudonym key.
+
+    Returns:
+        Where executors find the key.
+    """
+    offered = offered_entities(stage)
+    for silver in SILVER:
+        if silver.entity not in offered:
+            stage.limitation(f"no {silver.entity}: {_WITHOUT.get(silver.entity, 'it is done without')}.")
+    for silver in SILVER:
+        if stage.store.undo_wrong_append(bronze_of(silver)):
+            stage.progress(f"{bronze_of(silver).name}: a load cut short before was taken out, and is read again")
+    return ensure_key(stage.settings.places, known=known_customer(stage))
+
+
+def take_in(stage: Stage, silver: TableContract, load: Load | None, key_file: str) -> dict[str, float]:
+    """Bring one table's new files, if any, into bronze, and what bronze holds beyond silver into silver.
+
+    Returns:
+        Figures to log.
+    """
+    if load is not None:
+        _keep_identities(stage, [load], key_file)
+        _append_to_bronze(stage, load)
+    return _bring_to_silver(stage, silver, is_new=load is not None)
 
 
 def _take_in(
@@ -185,13 +206,13 @@ def _append_to_bronze(stage: Stage, load: Load) -> None:
     stage.write(bronze, numbered, expected=load.expected, unless=is_later)
 
 
-def _stand_in_products(stage: Stage) -> None:
-    """What was sold and nobody describes is its own category.
+def _stand_in_products(stage: Stage, pending: DataFrame) -> None:
+    """What was sold and nobody describes is its own category; what earlier loads sold has been seen to.
 
     Load 0 gives way to any description that comes later.
     """
     known = stage.store.read(PRODUCTS).select("product_id")
-    sold = stage.store.read(bronze_of(ORDER_LINES)).where(F.col("product_id").isNotNull() & (F.size("faults") == 0))
+    sold = pending.where(F.col("product_id").isNotNull() & (F.size("faults") == 0))
     unknown = sold.join(known, "product_id", "left_anti")
     if unknown.isEmpty():
         return
@@ -220,7 +241,7 @@ def _bring_to_silver(stage: Stage, silver: TableContract, *, is_new: bool) -> di
     if not is_new and count == since(stage.store.read(rejected_of(silver)), newest).count():
         return {}
     if silver == ORDER_LINES:
-        _stand_in_products(stage)
+        _stand_in_products(stage, pending)
         conformed = _conform_order_lines(stage, pending)
     else:
         conformed = _CONFORM[silver.entity](**{silver.entity: pending})

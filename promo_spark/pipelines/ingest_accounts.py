@@ -96,7 +96,8 @@ def tell_equal_lines(stage: Stage, newest: int) -> None:
     lines = stage.store.read(ORDER_LINES)
     new = since(lines, newest).where(F.col("line_id") == stand_in_line_id())
     earlier = lines.where(F.col("ingest_sequence") <= newest)
-    total, equal = new.count(), new.join(earlier, list(_SAME_LINE), "left_semi").count()
+    total = new.count()
+    equal = new.join(earlier, list(_SAME_LINE), "left_semi").count() if total else 0
     if equal:
         stage.limitation(
             f"{equal:,} of {total:,} new order lines without a line_id equal lines of earlier loads in "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.database_settings import DatabaseTable
 from promo_spark.contracts.identity import ERASED
 from promo_spark.contracts.records import RAW_CUSTOMER_ID
 from promo_spark.contracts.silver import SILVER
@@ -17,11 +18,11 @@ from promo_spark.contracts.source_settings import (
     CompleteJourneySource,
     FilesSource,
     SyntheticSource,
-    TableMapping,
 )
 from promo_spark.contracts.table import TableContract, bronze_of
 from promo_spark.errors import SourceError
 from promo_spark.privacy.requests import of_admitted, refused_count
+from promo_spark.runtime.input_databases import read_new_rows
 from promo_spark.runtime.inputs import InputFile, list_files, open_records
 from promo_spark.runtime.stage import Stage
 from promo_spark.sources.complete_journey import complete_journey_tables
@@ -66,7 +67,7 @@ def new_loads(stage: Stage, key_file: str) -> list[Load]:
     loads = []
     for silver in SILVER:
         if silver.entity in tables:
-            load = _file_load(stage, silver, tables[silver.entity], key_file)
+            load = file_load(stage, silver, tables[silver.entity], key_file)
             if load is not None:
                 loads.append(load)
     return loads
@@ -94,12 +95,28 @@ def offered_entities(stage: Stage) -> set[str]:
     return set(source_tables(source))
 
 
-def _file_load(stage: Stage, silver: TableContract, table: SourceTable, key_file: str) -> Load | None:
+def file_load(
+    stage: Stage, silver: TableContract, table: SourceTable, key_file: str, only: Collection[str] | None = None
+) -> Load | None:
+    """Open the files of one table that bronze does not hold yet; None where it holds all.
+
+    Args:
+        stage: The running stage.
+        silver: The table.
+        table: Where its files are and how they are read.
+        key_file: Where executors find the pseudonym key.
+        only: Paths of the files to look at, where others need not be.
+
+    Raises:
+        SourceError: A file is absent or unreadable.
+    """
     source = stage.settings.source
-    how = _reading_fingerprint(table.mapping, source.model_dump(mode="json", exclude={"tables", "path", "name"}))
-    listed = [replace(file, sha256=_combined(file, how)) for file in list_files(stage.spark, table.mapping)]
+    how = reading_fingerprint(stage, table)
     # The number comes before the look at what is held: a load that another run brings after it has this number, too.
     number = newest_load(stage, bronze_of(silver)) + 1
+    if table.mapping.database is not None:
+        return _database_load(stage, silver, table, table.mapping.database, key_file, number=number)
+    listed = [replace(file, sha256=_combined(file, how)) for file in list_files(stage.spark, table.mapping, only)]
     files = _not_loaded(stage, silver, listed)
     if not files:
         return None
@@ -132,13 +149,37 @@ def _admitted(stage: Stage, load: Load, key_file: str) -> Load | None:
     return replace(load, received=_pseudonymised(received, key_file), expected=expected)
 
 
+def _database_load(
+    stage: Stage, silver: TableContract, table: SourceTable, database: DatabaseTable, key_file: str, *, number: int
+) -> Load | None:
+    mapping, how = table.mapping, reading_fingerprint(stage, table)
+    needed, held = needed_columns(mapping), _reads_held(stage, silver)
+    read = read_new_rows(stage.spark, database, needed=needed, how=how, held=held)
+    if read is None:
+        return None
+    zone = stage.settings.source.time_zone
+    mapped = map_records(records=read.records, mapping=mapping, silver=silver, time_zone=zone)
+    stage.progress(f"{silver.entity}: {read.count:,} new records of {read.name}")
+    return _admitted(stage, Load(silver, mapped, read.count, number), key_file)
+
+
+def _reads_held(stage: Stage, silver: TableContract) -> set[tuple[str, str]]:
+    bronze = stage.store.read(bronze_of(silver)).select("source_file", "source_file_hash")
+    return {(row[0], row[1]) for row in bronze.distinct().collect()}
+
+
 def _own_columns(table: SourceTable) -> tuple[str, ...]:
     """Columns the files must have; those that a declared step adds are not among them."""
     return () if table.prepare is not None else needed_columns(table.mapping)
 
 
-def _reading_fingerprint(mapping: TableMapping, source: dict[str, object]) -> str:
-    content = json.dumps([mapping.model_dump(mode="json", exclude={"path"}), source], sort_keys=True)
+def reading_fingerprint(stage: Stage, table: SourceTable) -> str:
+    """Hash of how the records of a table are read: its mapping, and what holds for all tables of the source."""
+    source = stage.settings.source.model_dump(mode="json", exclude={"tables", "path", "name"})
+    mapping = table.mapping.model_dump(mode="json", exclude={"path", "database"})
+    if table.mapping.database is not None:  # a database that moves is the same one
+        mapping["database"] = table.mapping.database.model_dump(mode="json", include={"table", "key", "watermark"})
+    content = json.dumps([mapping, source], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,16 @@ def fingerprint(files: Sequence[InputFile]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def list_files(spark: SparkSession, mapping: TableMapping) -> tuple[InputFile, ...]:
+def list_files(
+    spark: SparkSession, mapping: TableMapping, only: Collection[str] | None = None
+) -> tuple[InputFile, ...]:
     """List a table's files, by name; hidden ones and those that start with ``_`` are left out.
+
+    Args:
+        spark: Session.
+        mapping: The table.
+        only: Paths of the files that matter, where it is known that there are new ones; the others are not
+            opened, and where none of these is there any more, none is listed.
 
     Raises:
         SourceError: The path is absent, nothing matches, or a file has no bytes.
@@ -56,10 +64,12 @@ def list_files(spark: SparkSession, mapping: TableMapping) -> tuple[InputFile, .
     if mapping.format == "delta":
         files = _delta_files(spark, mapping.path)
     elif is_local(mapping.path):
-        files = [_local_file(path, name) for path, name in _local_matches(mapping.path)]
+        wanted = None if only is None else {Path(path).resolve() for path in only}
+        matches = _local_matches(mapping.path)
+        files = [_local_file(path, name) for path, name in matches if wanted is None or path.resolve() in wanted]
     else:
-        files = _remote_files(spark, mapping.path)
-    if not files:
+        files = [file for file in _remote_files(spark, mapping.path) if only is None or file.path in only]
+    if not files and only is None:
         raise SourceError(f"{mapping.path}: there are no files. Put the source's files there or correct its path.")
     for file in files:
         if file.size == 0:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from promo_spark.contracts.settings import Settings
 from promo_spark.errors import SettingsError
 
-NOT_IDENTITY = {"places", "tracking", "spark", "stages_at_once", "maintenance"}
+NOT_IDENTITY = {"places", "tracking", "spark", "stages_at_once", "maintenance", "stream"}
 Tree = dict[str, Any]
 _TYPE = re.compile(r"^(str|int|float|bool|tuple\[.*)$")
 _SOURCE_KINDS = {"complete_journey", "files", "synthetic"}

@@ -28,6 +28,7 @@ from promo_spark.runtime.inputs import list_files, open_records
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.places import absolute, joined
 from promo_spark.runtime.store import Store, Written
+from promo_spark.runtime.streams import follow_files
 from promo_spark.runtime.tracking import CHALLENGER, Tracker, trial_run
 
 _LOG = logging.getLogger(__name__)
@@ -100,6 +101,25 @@ class Stage:
             SourceError: It is absent, cannot be read or lacks one of them.
         """
         return open_records(self.spark, mapping, list_files(self.spark, mapping), columns).records
+
+    def follow_files(self, mapping: TableMapping, name: str, take: Callable[[frozenset[str]], None]) -> None:
+        """Hand on the files of a table that came since the last time, until there are no more.
+
+        Args:
+            mapping: Where they arrive.
+            name: Of the checkpoint that remembers them, below ``<warehouse>/checkpoints``.
+            take: Gets the paths of a micro-batch; those of one that was cut short come again.
+
+        Raises:
+            SourceError: The path is absent.
+        """
+        follow_files(
+            self.spark,
+            mapping.path,
+            checkpoint=joined(self.settings.places.warehouse, "checkpoints", name),
+            files_per_batch=self.settings.stream.files_per_batch,
+            take=take,
+        )
 
     def has(self, contract: TableContract) -> bool:
         """Whether a declared table holds any rows (at the as_of_date)."""

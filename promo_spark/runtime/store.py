@@ -29,6 +29,7 @@ from promo_spark.errors import ConflictError, ContractError
 from promo_spark.runtime.commits import commit_rows, take_back_wrong_rows, unless_held
 from promo_spark.runtime.conflicts import Overtaken, recomputed
 from promo_spark.runtime.delta_log import content_version, newest_version
+from promo_spark.runtime.merges import merge_condition
 from promo_spark.runtime.places import joined
 from promo_spark.runtime.storage_faults import guarded, other_contract
 from promo_spark.runtime.table_forms import CONTRACT_PROPERTY, contract_fingerprint, create_table, stored_properties
@@ -261,9 +262,8 @@ class Store:
             if brought or self.read(contract).isEmpty():
                 return brought
         with _persisted(frame) as rows:
-            matches = " AND ".join(f"s.{name} = t.{name}" for name in contract.key)
             target = DeltaTable.forPath(self._spark, self.path(contract)).alias("t")
-            merge = target.merge(rows.alias("s"), matches)
+            merge = target.merge(rows.alias("s"), merge_condition(contract, rows))
             newer = "s.ingest_sequence >= t.ingest_sequence"
             merge.whenMatchedUpdateAll(condition=newer).whenNotMatchedInsertAll().execute()
             return rows.count()

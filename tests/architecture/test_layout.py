@@ -36,6 +36,7 @@ def test_a_job_is_short_and_holds_no_logic(job: Path) -> None:
 def test_every_stage_has_a_job() -> None:
     # Searching, handing over, asking why, masking, drawing experiments, upkeep and erasing are no stages.
     beside = {"tune", "export", "explain", "design_experiment", "views", "maintain", "migrate", "erase", "rotate_key"}
+    beside |= {"stream_feedback"}
     assert {pipeline.name for pipeline in ALL} == {job.stem for job in JOBS} - {"pipeline", *beside}
 
 

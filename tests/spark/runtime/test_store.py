@@ -1,6 +1,6 @@
 """The one door: what it accepts, refuses, replaces and merges."""
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
@@ -8,9 +8,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from promo_spark.contracts.features import AFFINITY
 from promo_spark.contracts.identity import IDENTITY_CUSTOMERS
-from promo_spark.contracts.silver import PRODUCTS
+from promo_spark.contracts.silver import EXPOSURES, PRODUCTS
 from promo_spark.contracts.table import rejected_of
 from promo_spark.errors import ContractError, StorageError
+from promo_spark.runtime.merges import merge_condition
 from promo_spark.runtime.store import Store
 from tests.conftest import MakeRows
 
@@ -109,6 +110,25 @@ def test_a_later_load_corrects_and_an_earlier_one_does_not(store: Store, make_ro
     assert {(r.product_id, r.brand) for r in store.read(PRODUCTS).collect()} == {("p", "new"), ("q", None)}
     store.write(PRODUCTS, make_rows(PRODUCTS, [product("p", 3, brand="newest")]))
     assert {(r.product_id, r.brand) for r in store.read(PRODUCTS).collect()} == {("p", "newest"), ("q", None)}
+
+
+def test_rows_with_days_in_their_key_meet_their_equals_on_those_days_alone(store: Store, make_rows: MakeRows) -> None:
+    def seen(*instants: str, sequence: int) -> DataFrame:
+        lineage = {"source_file": "f", "ingest_sequence": sequence, "promotion_id": "p", "customer_id": "c"}
+        rows = [
+            {**lineage, "source_ordinal": n, "exposed_at": datetime.fromisoformat(f"{instant}+00:00")}
+            for n, instant in enumerate(instants)
+        ]
+        return make_rows(EXPOSURES, rows)
+
+    last = "2024-01-05 23:59:59.999999"
+    store.write(EXPOSURES, seen("2024-01-05 00:00:00", last, "2024-01-09 12:00:00", sequence=1))
+    assert store.write(EXPOSURES, seen("2024-01-05 00:00:00", last, "2024-01-05 12:00:00", sequence=2)).accepted == 3
+    found = store.read(EXPOSURES).groupBy("ingest_sequence").count().orderBy("ingest_sequence").collect()
+    assert [tuple(row) for row in found] == [(1, 1), (2, 3)]
+    told = merge_condition(EXPOSURES, seen(last, "2024-01-07 00:00:00", sequence=3))
+    assert told.endswith("t.exposed_at BETWEEN TIMESTAMP'2024-01-05' AND TIMESTAMP'2024-01-07 23:59:59.999999'")
+    assert merge_condition(PRODUCTS, make_rows(PRODUCTS, [product("p")])) == "s.product_id = t.product_id"
 
 
 def test_writing_twice_changes_nothing(store: Store, make_rows: MakeRows) -> None:

@@ -84,8 +84,8 @@ def named_full_disk(places: Mapping[str, str]) -> Iterator[None]:
 def without_leftovers(spark: SparkSession, tables: Iterable[str]) -> Iterator[None]:
     """Remove, where a write to local tables fails, the files it wrote and did not commit.
 
-    They would fill the disk until the next VACUUM, which itself fails on a full one. One run at a time writes a local
-    warehouse, and one thread of it a table: what is new and in no commit was this write's.
+    They would fill the disk until the next VACUUM, which itself fails on a full one. What is new and in no commit
+    counts as this write's: name only tables that nobody else writes meanwhile.
     """
     local = [local_path(table) for table in tables if is_local(table)]
     before = {table: _files(table) for table in local}

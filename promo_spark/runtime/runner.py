@@ -19,7 +19,7 @@ from promo_spark.runtime.erasures import refuse_while_open
 from promo_spark.runtime.identity import narrowed, present_basis, run_identity
 from promo_spark.runtime.lock import warehouse_lock
 from promo_spark.runtime.pipeline import Pipeline, in_order, leading_to, startable
-from promo_spark.runtime.places import absolute
+from promo_spark.runtime.places import absolute, is_local
 from promo_spark.runtime.room import named_full_disk, places_of, require_room
 from promo_spark.runtime.session import start_session
 from promo_spark.runtime.settings import settings_fingerprint
@@ -72,7 +72,13 @@ def run_stages(
         tracking.connect(settings.tracking)
         spark = start_session("promo_spark", settings.spark)
         least_free = int(places.least_free_mb * 1024 * 1024)
-        store = Store(spark, warehouse=places.warehouse, identity=places.identity, least_free=least_free)
+        store = Store(
+            spark,
+            warehouse=places.warehouse,
+            identity=places.identity,
+            least_free=least_free,
+            is_alone=is_local(places.warehouse),  # it is locked then
+        )
         filled = places_of(settings, spark)
         for place, what in filled.items():
             require_room(place, least_free, what)

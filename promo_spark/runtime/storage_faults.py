@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from promo_spark.contracts.table import TableContract
 from promo_spark.errors import StorageError
 from promo_spark.runtime.delta_log import bytes_written, newest_version
+from promo_spark.runtime.places import is_local
 from promo_spark.runtime.room import is_full, require_room, without_leftovers
 
 _SIGNS = ("Permission denied", "Mkdirs failed", "Read-only file system")
@@ -26,23 +27,25 @@ def other_contract(contract: TableContract, path: str) -> StorageError:
 
 @contextmanager
 def guarded(
-    spark: SparkSession, contract: TableContract, path: str, quarantine: str, *, least_free: int
+    spark: SparkSession, contract: TableContract, path: str, *, least_free: int, is_alone: bool
 ) -> Iterator[None]:
-    """Write a table only where there is room, leave nothing behind where it fails, and say what is wrong.
+    """Write a table only where there is room, tidy up where it fails, and say what is wrong.
 
     Args:
         spark: Session.
         contract: The table.
         path: Its folder.
-        quarantine: Folder of the rows refused from it.
         least_free: Bytes that must be free beside as many as the table's last commit added.
+        is_alone: Nobody else writes the warehouse meanwhile: what a failed write left is removed.
 
     Raises:
         StorageError: There is no room, or the folder cannot be written; names both.
     """
-    last = bytes_written(spark, path, newest_version(spark, path))
+    last = bytes_written(spark, path, newest_version(spark, path)) if is_local(path) else 0
     require_room(path, least_free + last, contract.name)
-    with _named_faults(contract, path), without_leftovers(spark, (path, quarantine)):
+    # Several warehouses may share an identity root.
+    own = (path, f"{path}_rejected") if is_alone and contract.layer != "identity" else ()
+    with _named_faults(contract, path), without_leftovers(spark, own):
         yield
 
 

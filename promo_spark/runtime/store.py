@@ -52,11 +52,14 @@ class Store:
         warehouse: Root of all tables but the identities.
         identity: Root of the layer ``identity``.
         least_free: Bytes that a local disk must have free beside as many as a table's last write took.
+        is_alone: Nobody else writes the warehouse meanwhile: what a failed write left may be removed.
     """
 
-    def __init__(self, spark: SparkSession, *, warehouse: str, identity: str, least_free: int = 0) -> None:
+    def __init__(
+        self, spark: SparkSession, *, warehouse: str, identity: str, least_free: int = 0, is_alone: bool = False
+    ) -> None:
         self._spark = spark
-        self._least_free = least_free
+        self._least_free, self._is_alone = least_free, is_alone
         self._warehouse = warehouse
         self._identity = identity
         self._known: set[tuple[str, str]] = set()
@@ -138,7 +141,7 @@ class Store:
                 an appended table another number of rows than expected.
             StorageError: The warehouse cannot be written, or has no room.
         """
-        path, quarantine = self.path(contract), self.path(rejected_of(contract))
+        path = self.path(contract)
 
         def attempt() -> Written:
             self._create(contract)
@@ -150,7 +153,7 @@ class Store:
                 accepted, rejected = self._write_appended(contract, frame, expected, unless), 0
             return Written(accepted, rejected, self.version(contract))
 
-        with guarded(self._spark, contract, path, quarantine, least_free=self._least_free):
+        with guarded(self._spark, contract, path, least_free=self._least_free, is_alone=self._is_alone):
             return recomputed(attempt, table=contract.name, path=path)
 
     def _create(self, contract: TableContract) -> None:

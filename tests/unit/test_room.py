@@ -12,8 +12,12 @@ from typing import Any, cast
 import pytest
 from pyspark.sql import SparkSession
 
+from promo_spark.contracts.features import AFFINITY
+from promo_spark.contracts.identity import IDENTITY_CUSTOMERS
+from promo_spark.contracts.table import TableContract
 from promo_spark.errors import StorageError, TrackingError
 from promo_spark.runtime import room
+from promo_spark.runtime.storage_faults import guarded
 
 NO_SPARK = cast(SparkSession, None)  # local files are read without it
 MEGABYTE = 1024 * 1024
@@ -98,3 +102,35 @@ def test_a_write_that_succeeds_keeps_its_files(tmp_path: Path) -> None:
     with room.without_leftovers(NO_SPARK, [str(tmp_path)]):
         (tmp_path / "part-0").touch()
     assert (tmp_path / "part-0").exists()
+
+
+@pytest.mark.parametrize(
+    ("contract", "is_alone", "stays"),
+    [(AFFINITY, True, False), (AFFINITY, False, True), (IDENTITY_CUSTOMERS, True, True)],
+)
+def test_only_what_nobody_else_writes_is_tidied(
+    tmp_path: Path, contract: TableContract, is_alone: bool, stays: bool
+) -> None:
+    table = tmp_path / "table"
+    table.mkdir()
+
+    def fail() -> None:
+        with guarded(NO_SPARK, contract, str(table), least_free=0, is_alone=is_alone):
+            (table / "part-0").touch()
+            raise OSError("conflict")
+
+    with pytest.raises(OSError, match="conflict"):
+        fail()
+    assert (table / "part-0").exists() == stays
+
+
+def test_a_write_asks_for_as_much_as_the_last_one_took(three_megabytes: None, tmp_path: Path) -> None:
+    commit(tmp_path, 0, *(f"part-{number}" for number in range(2)))
+
+    def write(least_free: int) -> None:
+        with guarded(NO_SPARK, AFFINITY, str(tmp_path), least_free=least_free, is_alone=False):
+            pass
+
+    write(3 * MEGABYTE - 2)
+    with pytest.raises(StorageError, match=r"features\.affinity needs 3 MB"):
+        write(3 * MEGABYTE - 1)

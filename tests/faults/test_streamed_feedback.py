@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from pyspark.sql import SparkSession
 
 from promo_spark.contracts.identity import IDENTITY_CUSTOMERS, REJECTED_RAW
@@ -23,9 +21,8 @@ from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.stage import Stage
 from promo_spark.runtime.store import Store
 from promo_spark.runtime.streams import follow_files
-from tests.end_to_end.conftest import FAST_START, ROOT, environment
 from tests.faults.conftest import Shown
-from tests.faults.stream_points import POINTS, Killed, stop_by_exception, stopped_at
+from tests.faults.stream_points import Killed, stop_by_exception, stopped_at
 
 pytestmark = [pytest.mark.promise("feedback arrives exactly once"), pytest.mark.spark]
 MAPPINGS: dict[str, dict[str, Any]] = {
@@ -165,27 +162,3 @@ def test_a_bad_file_stops_the_stream_until_it_is_mended(spark: SparkSession, tmp
     bad.write_text(text)
     landing.run(spark)
     assert landing.check(spark) == 2
-
-
-@pytest.mark.slow
-def test_a_killed_stream_brings_each_event_once(spark: SparkSession, tmp_path: Path, shown: Shown) -> None:
-    landing = Landing(tmp_path)
-    for entity in CONTRACTS:
-        landing.arrive(entity, 5)
-    settings = tmp_path / "settings.yaml"
-    tracking = {"uri": f"sqlite:///{tmp_path}/mlflow.db", "artifacts": f"{tmp_path}/artifacts"}
-    settings.write_text(yaml.safe_dump({**landing.settings(), "tracking": tracking}))
-    launcher = [str(ROOT / "spark-submit.sh"), *FAST_START]
-    for side, step in POINTS:
-        killed = [*launcher, str(ROOT / "tests/faults/killed_stream.py"), side, step, "--config", str(settings)]
-        done = subprocess.run(
-            killed, capture_output=True, text=True, env=environment(), check=False, start_new_session=True, timeout=300
-        )
-        assert done.returncode == -9, f"{side} {step}: {done.stdout[-1000:]}{done.stderr[-2000:]}"
-    for job, is_new in (("stream_feedback", True), ("ingest", False)):
-        whole = [*launcher, str(ROOT / f"jobs/{job}.py"), "--config", str(settings)]
-        done = subprocess.run(whole, capture_output=True, text=True, env=environment(), check=False, timeout=300)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert ("silver.ratings: " in done.stderr) is is_new
-        assert landing.check(spark) == 30
-    shown(len(POINTS), "points")

@@ -17,6 +17,7 @@ from promo_spark.contracts.kpi_settings import FairnessSettings, KpiSettings
 from promo_spark.contracts.off_policy_settings import OffPolicySettings
 from promo_spark.contracts.offers import Promotions
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
+from promo_spark.contracts.spark_tuning import SparkTuning
 from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings
 
 
@@ -34,7 +35,12 @@ class Tracking(Frozen):
     """The MLflow server or database, and where new experiments keep artifacts."""
 
     uri: str = "sqlite:///mlflow.db"
-    experiment: str = "promo_spark"
+    experiment: str = Field(
+        default="promo_spark",
+        max_length=200,
+        pattern=r"^\w([\w .@-]*\w)?$",
+        description="Its name also begins the names of registered models",
+    )
     artifacts: str | None = "./mlartifacts"
 
 
@@ -253,7 +259,7 @@ class Settings(Frozen):
     source: SourceSettings
     places: Places = Places()
     tracking: Tracking = Tracking()
-    spark: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    spark: SparkTuning = Field(default_factory=dict)
     features: FeatureSettings = FeatureSettings()
     segments: SegmentSettings = SegmentSettings()
     recommend: RecommendSettings = RecommendSettings()

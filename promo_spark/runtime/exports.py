@@ -16,7 +16,7 @@ from promo_spark.runtime.places import joined
 _NO_FILE_NAME = re.compile(r"[^a-z0-9]+")
 _ENDINGS = (".csv", ".parquet")
 _HASH_DIGITS = 8
-_FORMULA_STARTS = "^[=+\\-@\\t\\r]"
+FORMULA_STARTS = "^[=+\\-@\\t\\r\\n\uff1d\uff0b\uff0d\uff20]"
 
 
 def write_list(spark: SparkSession, place: str, name: str, rows: DataFrame, order: tuple[str, ...]) -> tuple[str, str]:
@@ -36,7 +36,7 @@ def write_list(spark: SparkSession, place: str, name: str, rows: DataFrame, orde
     """
     one = rows.coalesce(1).sortWithinPartitions(*order)
     safe = [
-        F.regexp_replace(field.name, f"({_FORMULA_STARTS})", "'$1").alias(field.name)
+        F.regexp_replace(field.name, f"({FORMULA_STARTS})", "'$1").alias(field.name)
         if isinstance(field.dataType, T.StringType)
         else F.col(field.name)
         for field in rows.schema

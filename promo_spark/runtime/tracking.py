@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from pyspark.sql import DataFrame
 
 from promo_spark.contracts.settings import Settings, Tracking
 from promo_spark.errors import TrackingError
+from promo_spark.runtime.exports import FORMULA_STARTS
 from promo_spark.runtime.places import absolute, is_local, local_path
 
 _LOG = logging.getLogger(__name__)
@@ -94,7 +96,7 @@ class Tracker:
     def table(self, name: str, rows: pd.DataFrame) -> None:
         """Log an aggregate table twice: for the UI to show, and as CSV to take away."""
         mlflow.log_table(rows.astype(object).mask(rows.isna(), other=None), f"tables/{name}.json")
-        mlflow.log_text(rows.to_csv(index=False), f"tables/{name}.csv")
+        mlflow.log_text(_without_formulas(rows).to_csv(index=False), f"tables/{name}.csv")
 
     def page(self, name: str, html: str) -> None:
         """Log a page of text."""
@@ -147,6 +149,11 @@ def stage_run(stage: str, run_id: str, experiment: str, *, name: str | None = No
         yield tracker
     if tracker.is_abandoned:
         discard(run)
+
+
+def _without_formulas(rows: pd.DataFrame) -> pd.DataFrame:
+    """Text that a spreadsheet would take for a formula gets an apostrophe, as in lists."""
+    return rows.map(lambda cell: re.sub(f"({FORMULA_STARTS})", r"'\1", cell) if isinstance(cell, str) else cell)
 
 
 def headlines(parent: Run, values: Mapping[str, float]) -> None:

@@ -45,7 +45,11 @@ def write_list(spark: SparkSession, place: str, name: str, rows: DataFrame, orde
     for ending, frame in (("csv", one.select(*safe)), ("parquet", one)):
         folder, final = joined(place, f".{name}.{ending}.new"), joined(place, f"{name}.{ending}")
         writer = frame.write.mode("overwrite")
-        (writer.option("header", True).option("escape", '"').csv(folder) if ending == "csv" else writer.parquet(folder))
+        if ending == "csv":
+            # Without quotes, a carriage return within a cell would begin a row.
+            writer.options(header=True, escape='"', quoteAll=True).csv(folder)
+        else:
+            writer.parquet(folder)
         replace_by_only_part(spark, folder, final)
         written.append(final)
     return written[0], written[1]

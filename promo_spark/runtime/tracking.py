@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import re
@@ -96,7 +97,9 @@ class Tracker:
     def table(self, name: str, rows: pd.DataFrame) -> None:
         """Log an aggregate table twice: for the UI to show, and as CSV to take away."""
         mlflow.log_table(rows.astype(object).mask(rows.isna(), other=None), f"tables/{name}.json")
-        mlflow.log_text(_without_formulas(rows).to_csv(index=False), f"tables/{name}.csv")
+        # Without quotes, a carriage return within a cell would begin a row.
+        text = _without_formulas(rows).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+        mlflow.log_text(text, f"tables/{name}.csv")
 
     def page(self, name: str, html: str) -> None:
         """Log a page of text."""

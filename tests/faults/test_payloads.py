@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -183,7 +184,7 @@ def test_formulas_are_text_in_a_spreadsheet(
     tracker = tracking.Tracker(SimpleNamespace(info=SimpleNamespace(run_id="x")), "x")  # type: ignore[arg-type]
     tracker.table("names", pd.DataFrame({"name": FORMULAS, "place": range(len(FORMULAS))}))
     with Path(written).open(newline="") as sent:
-        lists = (list(csv.reader(sent)), list(csv.reader(logged["tables/names.csv"].splitlines(keepends=True))))
+        lists = (list(csv.reader(sent)), list(csv.reader(io.StringIO(logged["tables/names.csv"], newline=""))))
     for found in lists:
         assert [row[0].replace("\r\n", "\n").replace("\r", "\n") for row in found[1:]] == [
             f"'{text}".replace("\r", "\n") for text in FORMULAS

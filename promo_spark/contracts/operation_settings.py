@@ -1,27 +1,12 @@
-"""How Spark is tuned, and how long what tables no longer need is kept."""
+"""How long what tables no longer need is kept."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from promo_spark.contracts.source_settings import Frozen
 
 SAFE_DAYS = 7.0
-_Tuning = dict[str, str | int | float | bool]
-
-
-def _without_secrets(tuning: _Tuning) -> _Tuning:
-    told = [key for key in tuning if key.startswith("spark.authenticate.secret") or key.lower().endswith("password")]
-    if told:
-        raise ValueError(
-            f"{', '.join(told)}: settings are logged, and no place for secrets; see docs/how-to/encrypt.md"
-        )
-    return tuning
-
-
-SparkTuning = Annotated[_Tuning, AfterValidator(_without_secrets)]
 
 
 class MaintenanceSettings(Frozen):

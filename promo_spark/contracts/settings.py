@@ -19,8 +19,9 @@ from promo_spark.contracts.kpi_settings import FairnessSettings, KpiSettings
 from promo_spark.contracts.masked_views import ViewSettings
 from promo_spark.contracts.off_policy_settings import OffPolicySettings
 from promo_spark.contracts.offers import Promotions
-from promo_spark.contracts.operation_settings import MaintenanceSettings, SparkTuning
+from promo_spark.contracts.operation_settings import MaintenanceSettings
 from promo_spark.contracts.source_settings import Frozen, SourceSettings
+from promo_spark.contracts.spark_tuning import SparkTuning
 from promo_spark.contracts.stream_settings import StreamSettings
 from promo_spark.contracts.tune_settings import ChurnModel, ItemWeighting, SpendModel, TuneSettings
 
@@ -44,7 +45,12 @@ class Tracking(Frozen):
     """The MLflow server or database, and where new experiments keep artifacts."""
 
     uri: str = "sqlite:///mlflow.db"
-    experiment: str = "promo_spark"
+    experiment: str = Field(
+        default="promo_spark",
+        max_length=200,
+        pattern=r"^\w([\w .@-]*\w)?$",
+        description="Its name also begins the names of registered models",
+    )
     artifacts: str | None = "./mlartifacts"
 
 

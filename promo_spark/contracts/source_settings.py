@@ -12,11 +12,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pyspark.sql import types as T
 
 from promo_spark.contracts.database_settings import DatabaseTable
+from promo_spark.contracts.datetime_patterns import pattern_fault
 from promo_spark.contracts.silver import SILVER
 from promo_spark.contracts.table import LINEAGE, Column, TableContract
 
 Scalar = bool | int | float | str
-EPOCHS = {"epoch_seconds": 1, "epoch_milliseconds": 1000}
 TRUTHS = ("true", "1", "yes")
 FALSEHOODS = ("false", "0", "no")
 FILLED_BY_INGEST = {
@@ -29,7 +29,6 @@ _UNNUMBERED = {
     "number them",
     "jdbc": "a database's table: its rows have no place in a file that would number them",
 }
-_PATTERN_LETTERS = set("GyMLdDQqEFaBhHkKmsSVzOXxZ")
 
 
 def _known_zone(zone: str) -> str:
@@ -41,11 +40,10 @@ def _known_zone(zone: str) -> str:
 
 
 def _known_pattern(pattern: str) -> str:
-    letters = set(re.sub(r"'[^']*'|[^a-zA-Z]", "", pattern))
-    unknown = sorted(letters - _PATTERN_LETTERS)
-    if pattern not in EPOCHS and (unknown or not letters):
+    fault = pattern_fault(pattern)
+    if fault is not None:
         raise ValueError(
-            f"{pattern!r} is no date pattern ({', '.join(unknown) or 'no letters'}): write yyyy for the "
+            f"{pattern!r} is no date pattern ({fault}): write yyyy for the "
             "year, MM month, dd day, HH hour, mm minute, ss second, or epoch_seconds / epoch_milliseconds"
         )
     return pattern
@@ -59,6 +57,8 @@ def _as_text(value: object) -> object:
 Text = Annotated[str, BeforeValidator(_as_text)]
 Zone = Annotated[str, AfterValidator(_known_zone)]
 Pattern = Annotated[str, AfterValidator(_known_pattern)]
+# A line break ends the record, NUL and line feed are the parser's own signs.
+Sign = Annotated[str, Field(min_length=1, max_length=1, pattern=r"[^\x00\r\n]")]
 
 
 class Frozen(BaseModel):
@@ -129,9 +129,9 @@ class TableMapping(Frozen):
     format: Literal["csv", "json", "parquet", "delta", "jdbc"]
     path: str = ""
     database: DatabaseTable | None = None
-    delimiter: str = Field(default=",", min_length=1, max_length=1)
-    quote: str = Field(default='"', min_length=1, max_length=1)
-    escape: str = Field(default='"', min_length=1, max_length=1)
+    delimiter: Sign = ","
+    quote: Sign = '"'
+    escape: Sign = '"'
     encoding: Literal["UTF-8", "US-ASCII", "ISO-8859-1", "ISO-8859-15", "windows-1252"] = "UTF-8"
     header: tuple[str, ...] | None = None
     columns: dict[str, ColumnMapping]
@@ -149,6 +149,12 @@ class TableMapping(Frozen):
             }
             raw = {**raw, "columns": columns}
         return _with_tuples(raw)
+
+    @model_validator(mode="after")
+    def _signs_differ(self) -> TableMapping:
+        if self.delimiter in {self.quote, self.escape}:
+            raise ValueError(f"delimiter {self.delimiter!r} is also the quote or escape: they must differ")
+        return self
 
     @model_validator(mode="after")
     def _has_one_place(self) -> TableMapping:

@@ -61,7 +61,13 @@ from promo_spark.ingest.entities import (
 from promo_spark.ingest.order_lines import conform_order_lines
 from promo_spark.ingest.outliers import learn_usual_sizes
 from promo_spark.pipelines.identities import known_customer
-from promo_spark.pipelines.ingest_accounts import account_records, reconcile_sales, since, tell_equal_lines
+from promo_spark.pipelines.ingest_accounts import (
+    account_records,
+    reconcile_sales,
+    since,
+    tell_equal_lines,
+    tell_moved_lines,
+)
 from promo_spark.pipelines.ingest_loads import Load, new_loads, newest_load, offered_entities
 from promo_spark.privacy.requests import id_hash
 from promo_spark.runtime import Pipeline, Stage
@@ -243,6 +249,7 @@ def _bring_to_silver(stage: Stage, silver: TableContract, *, is_new: bool) -> di
     if silver == ORDER_LINES:
         _stand_in_products(stage, pending)
         conformed = _conform_order_lines(stage, pending)
+        tell_moved_lines(stage, conformed, newest)
     else:
         conformed = _CONFORM[silver.entity](**{silver.entity: pending})
     written = stage.write(silver, conformed)

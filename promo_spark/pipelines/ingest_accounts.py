@@ -106,6 +106,30 @@ def tell_equal_lines(stage: Stage, newest: int) -> None:
         )
 
 
+def tell_moved_lines(stage: Stage, lines: DataFrame, newest: int) -> None:
+    """Say how many new lines are about to replace one of the same basket_id and line_id on another day.
+
+    A correction seldom moves a line to another day; a till that uses its receipt numbers again always does.
+
+    Args:
+        stage: The running stage.
+        lines: The new order lines, with their order_date.
+        newest: Newest load in silver before.
+    """
+    if newest == 0:
+        return
+    key = list(ORDER_LINES.key)
+    held = stage.store.read(ORDER_LINES).select(*key, F.col("order_date").alias("_held_date"))
+    new = lines.where(F.size("faults") == 0).select(*key, "order_date")
+    moved = new.join(held, key).where(F.col("order_date") != F.col("_held_date")).count()
+    if moved:
+        stage.limitation(
+            f"{moved:,} new order lines replace lines of the same basket_id and line_id on another day. If the source "
+            "uses its basket ids again, sales are lost so: leave line_id out of the mapping, or map a basket_id that "
+            "never comes up again, and start a new warehouse."
+        )
+
+
 def since(rows: DataFrame, newest: int) -> DataFrame:
     """Rows of the loads after one."""
     return rows.where(F.col("ingest_sequence") > newest)

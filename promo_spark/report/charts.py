@@ -27,6 +27,8 @@ STYLE: dict[Any, Any] = {
     # Text stays text: smaller files, searchable, and the reader's own font.
     "svg.fonttype": "none",
     "svg.hashsalt": "promo_spark",
+    # A dollar sign in a name is a dollar sign.
+    "text.parse_math": False,
 }
 
 

@@ -16,7 +16,7 @@ from promo_spark.runtime.places import joined
 _NO_FILE_NAME = re.compile(r"[^a-z0-9]+")
 _ENDINGS = (".csv", ".parquet")
 _HASH_DIGITS = 8
-_FORMULA_STARTS = "^[=+\\-@\\t\\r]"
+FORMULA_STARTS = "^[=+\\-@\\t\\r\\n\uff1d\uff0b\uff0d\uff20]"
 
 
 def write_list(spark: SparkSession, place: str, name: str, rows: DataFrame, order: tuple[str, ...]) -> tuple[str, str]:
@@ -36,7 +36,7 @@ def write_list(spark: SparkSession, place: str, name: str, rows: DataFrame, orde
     """
     one = rows.coalesce(1).sortWithinPartitions(*order)
     safe = [
-        F.regexp_replace(field.name, f"({_FORMULA_STARTS})", "'$1").alias(field.name)
+        F.regexp_replace(field.name, f"({FORMULA_STARTS})", "'$1").alias(field.name)
         if isinstance(field.dataType, T.StringType)
         else F.col(field.name)
         for field in rows.schema
@@ -45,7 +45,11 @@ def write_list(spark: SparkSession, place: str, name: str, rows: DataFrame, orde
     for ending, frame in (("csv", one.select(*safe)), ("parquet", one)):
         folder, final = joined(place, f".{name}.{ending}.new"), joined(place, f"{name}.{ending}")
         writer = frame.write.mode("overwrite")
-        (writer.option("header", True).option("escape", '"').csv(folder) if ending == "csv" else writer.parquet(folder))
+        if ending == "csv":
+            # Without quotes, a carriage return within a cell would begin a row.
+            writer.options(header=True, escape='"', quoteAll=True).csv(folder)
+        else:
+            writer.parquet(folder)
         replace_by_only_part(spark, folder, final)
         written.append(final)
     return written[0], written[1]

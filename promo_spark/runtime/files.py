@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -55,6 +56,36 @@ def folder_size(spark: SparkSession, place: str) -> tuple[int, int]:
     system, path_on_it = _hadoop(spark, place)
     summary = system.getContentSummary(path_on_it)
     return int(summary.getFileCount()), int(summary.getLength())
+
+
+def list_below(spark: SparkSession, place: str) -> list[str]:
+    """Paths of all files below a folder, relative to it, hidden ones too; none where it does not exist."""
+    if is_local(place):
+        folder = local_path(place)
+        return [
+            file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_symlink() or file.is_file()
+        ]
+    system, path_on_it = _hadoop(spark, place)
+    if not system.exists(path_on_it):
+        return []
+    root, found, files = str(system.resolvePath(path_on_it).toString()), [], system.listFiles(path_on_it, True)
+    while files.hasNext():
+        found.append(str(files.next().getPath().toString()).removeprefix(root).lstrip("/"))
+    return found
+
+
+def sha256_of(spark: SparkSession, place: str) -> str:
+    """SHA-256 of a file, as hexadecimal digits; worked out where the file is read."""
+    if is_local(place):
+        with local_path(place).open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    system, path_on_it = _hadoop(spark, place)
+    stream = system.open(path_on_it)
+    try:
+        jvm: Any = spark.sparkContext._jvm
+        return str(jvm.org.apache.commons.codec.digest.DigestUtils.sha256Hex(stream))
+    finally:
+        stream.close()
 
 
 def remove_file(spark: SparkSession, place: str) -> None:

@@ -94,7 +94,7 @@ def _local_matches(path: str) -> list[tuple[Path, str]]:
     if place.is_file():
         return [(place, place.name)]
     if place.is_dir():
-        return [(file, file.relative_to(place).as_posix()) for file in _files_below(place)]
+        return [(file, file.relative_to(place).as_posix()) for file in _files_below(place, place)]
     base = Path(fixed_folder(path) or ".")
     if not _GLOB_SIGNS.search(path) or not base.exists():
         raise SourceError(f"{base if _GLOB_SIGNS.search(path) else place}: there is no such file or folder.")
@@ -103,18 +103,32 @@ def _local_matches(path: str) -> list[tuple[Path, str]]:
         found = Path(match).resolve()
         if _is_hidden(found.name):
             continue
-        for file in _files_below(found) if found.is_dir() else [found]:
+        _stays_within(found, base)
+        for file in _files_below(found, base) if found.is_dir() else [found]:
             below = file.relative_to(base) if file.is_relative_to(base) else Path(file.name)
             matches.append((file, below.as_posix()))
     return list(dict.fromkeys(matches))
 
 
-def _files_below(folder: Path) -> list[Path]:
-    return sorted(
+def _files_below(folder: Path, root: Path) -> list[Path]:
+    found = [
         file
         for file in folder.rglob("*")
-        if file.is_file() and not any(_is_hidden(part) for part in file.relative_to(folder).parts)
-    )
+        if (file.is_file() or file.is_symlink())
+        and not any(_is_hidden(part) for part in file.relative_to(folder).parts)
+    ]
+    for file in found:
+        if file.is_symlink():
+            _stays_within(file.resolve(), root)
+            if not file.is_file():
+                raise SourceError(f"{file}: links to no file. Put the files themselves there, or correct the path.")
+    return sorted(found)
+
+
+def _stays_within(file: Path, root: Path) -> None:
+    """Whoever delivers files could otherwise have any file of this machine read."""
+    if not file.is_relative_to(root.resolve()):
+        raise SourceError(f"{root}: a link in it leads out of it, to {file}. Put the files themselves there.")
 
 
 def _is_hidden(name: str) -> bool:

@@ -13,9 +13,12 @@ def split_header(path: str, line: str, *, delimiter: str, quote: str) -> tuple[s
     """Split the first line of a CSV into column names.
 
     Raises:
-        SourceError: The line is blank, or two columns have one name.
+        SourceError: The line is blank or no text, or two columns have one name.
     """
-    cells = next(csv.reader([line], delimiter=delimiter, quotechar=quote), [])
+    try:
+        cells = next(csv.reader([line], delimiter=delimiter, quotechar=quote), [])
+    except csv.Error as fault:
+        raise SourceError(f"{path}: the first line is no header ({fault}). Export it again.") from None
     names = tuple(cell.strip() or f"column_{number}" for number, cell in enumerate(cells, 1))
     if not any(cell.strip() for cell in cells):
         raise SourceError(f"{path}: the first line is blank; it must be the header with the column names.")

@@ -10,12 +10,13 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.records import MALFORMED, ORIGIN, RAW_TEXT, RECORD
 from promo_spark.contracts.source_settings import TableMapping
-from promo_spark.errors import SourceError
 from promo_spark.runtime.input_blocks import Block, KnownFile, block_offsets, numbered, pin_splits, positions
 from promo_spark.runtime.input_headers import check_columns, check_same_header, split_header
+from promo_spark.runtime.input_objects import check_objects, split_objects
+from promo_spark.runtime.input_quotes import is_whole, mark_lines_within_quotes, opens_quote
 
 _BROKEN = "_broken_line"
-_KEYS_SHOWN = 1000
+_MOST_CELLS = 20_000
 # What differs from ISO-8859-1, which maps every byte to the character of the same number.
 _CP1252 = {byte: bytes([byte]).decode("cp1252", "replace") for byte in range(0x80, 0xA0)}
 _LATIN9 = {byte: bytes([byte]).decode("iso-8859-15") for byte in (0xA4, 0xA6, 0xA8, 0xB4, 0xB8, 0xBC, 0xBD, 0xBE)}
@@ -46,7 +47,7 @@ def open_lines(
     pin_splits(spark)
     text = decoded(F.col("value"), mapping.encoding).alias(RAW_TEXT)
     lines = spark.read.text(list(paths)).select(text, *positions())
-    blocks, firsts, counts = _survey(lines, known)
+    blocks, firsts, counts, has_open_quotes = _survey(lines, known, mapping)
     placed = numbered(spark, lines, blocks).where(F.trim(RAW_TEXT) != "")
     if mapping.format == "csv":
         headers = {
@@ -57,9 +58,11 @@ def open_lines(
         check_columns(mapping.path, header, needed)
         counts = {name: count - 1 for name, count in counts.items()}
         records = _split_csv(placed.where(F.col("source_ordinal") > 1), mapping, header)
+        if has_open_quotes:
+            records = mark_lines_within_quotes(records, mapping)
     else:
-        _check_json(mapping, placed, firsts, needed)
-        records = _split_json(placed, needed)
+        check_objects(mapping, placed, firsts, needed)
+        records = split_objects(placed, needed)
     return records.select(RECORD, RAW_TEXT, MALFORMED, *ORIGIN), counts
 
 
@@ -74,14 +77,18 @@ def decoded(value: Expression, encoding: str) -> Expression:
     return F.translate(text, "".join(map(chr, differing)), "".join(differing.values()))
 
 
-def _survey(lines: DataFrame, known: Sequence[KnownFile]) -> tuple[list[Block], dict[str, str], dict[str, int]]:
-    """Count the lines of each block of each file, and see each file's first line."""
+def _survey(
+    lines: DataFrame, known: Sequence[KnownFile], mapping: TableMapping
+) -> tuple[list[Block], dict[str, str], dict[str, int], bool]:
+    """Count the lines of each block and file, see each file's first, and whether any line leaves a quote open."""
     names = {path: name for path, name, _ in known}
+    is_open = opens_quote(F.col(RAW_TEXT), mapping) if mapping.format == "csv" else F.lit(False)
     found = (
         lines.groupBy("path", "block")
         .agg(
             F.count("*").alias("lines"),
             F.count_if(F.trim(RAW_TEXT) != "").alias("records"),
+            F.count_if(is_open).alias("open"),
             F.min("_row").alias("start"),
             F.when(F.col("block") == 0, F.min_by(RAW_TEXT, "_row")).alias("first"),
         )
@@ -92,47 +99,27 @@ def _survey(lines: DataFrame, known: Sequence[KnownFile]) -> tuple[list[Block], 
     for row in found:
         counts[names[row.path]] += row.records
     firsts = {names[row.path]: row.first for row in found if row.block == 0}
-    return block_offsets(found, known), firsts, counts
+    return block_offsets(found, known), firsts, counts, any(row.open for row in found)
 
 
 def _split_csv(lines: DataFrame, mapping: TableMapping, header: tuple[str, ...]) -> DataFrame:
     fields = ", ".join(f"`{name.replace('`', '``')}` string" for name in (*header, _BROKEN))
+    most = max(_MOST_CELLS, len(header) + 1)
     options = {
         "sep": mapping.delimiter,
         "quote": mapping.quote,
         "escape": mapping.escape,
         "mode": "PERMISSIVE",
         "columnNameOfCorruptRecord": _BROKEN,
+        "maxColumns": str(most + 1),
     }
     text = F.col(RAW_TEXT)
-    unescaped = text
-    if mapping.escape != mapping.quote:
-        unescaped = F.regexp_replace(text, "\\Q" + mapping.escape + "\\E.", "")
-    quotes = F.length(unescaped) - F.length(F.replace(unescaped, F.lit(mapping.quote), F.lit("")))
-    odd = (quotes / len(mapping.quote)) % 2 == 1
-    parsed = lines.withColumn(RECORD, F.from_csv(text, fields, options))
-    return parsed.withColumn(MALFORMED, F.col(RECORD)[_BROKEN].isNotNull() | odd | ~F.is_valid_utf8(text))
-
-
-def _check_json(mapping: TableMapping, lines: DataFrame, firsts: dict[str, str], needed: Sequence[str]) -> None:
-    for name, first in firsts.items():
-        if first.lstrip().startswith("[") or first.strip() == "{":
-            raise SourceError(f"{mapping.path}: {name} is one JSON document. Write one object per line (JSON lines).")
-    found = lines.select(F.explode(F.json_object_keys(RAW_TEXT)).alias("key")).distinct().limit(_KEYS_SHOWN)
-    keys = sorted(row.key for row in found.collect())
-    if not keys:
-        raise SourceError(f"{mapping.path}: no line is a JSON object. Write one object per line (JSON lines).")
-    check_columns(mapping.path, keys, needed)
-
-
-def _split_json(lines: DataFrame, needed: Sequence[str]) -> DataFrame:
-    """Parse each line as an array of one object: what follows an object on its line is then a fault too."""
-    names = dict.fromkeys(needed)
-    fields = ", ".join(f"`{name.replace('`', '``')}`: string" for name in names)
-    schema = f"array<struct<{fields}>>"
-    bracketed = F.concat(F.lit("["), F.col(RAW_TEXT), F.lit("]"))
-    parsed = lines.withColumn("_objects", F.from_json(bracketed, schema, {"mode": "PERMISSIVE"}))
-    sound = F.coalesce(F.size("_objects") == 1, F.lit(False)) & F.is_valid_utf8(RAW_TEXT)
-    return parsed.withColumn(RECORD, F.get("_objects", F.lit(0))).withColumn(
-        MALFORMED, ~sound | ~F.trim(RAW_TEXT).startswith("{")
+    delimiters = F.length(text) - F.length(F.replace(text, F.lit(mapping.delimiter), F.lit("")))
+    # Spark stops the whole job at a line of more cells than it is told of.
+    splittable = (F.length(text) < most) | (delimiters < most)
+    parsed = lines.withColumn(RECORD, F.from_csv(F.when(splittable, text), fields, options))
+    # A parser of CSV takes NUL for a sign of its own.
+    is_broken = (
+        F.col(RECORD).isNull() | F.col(RECORD)[_BROKEN].isNotNull() | text.contains("\0") | ~F.is_valid_utf8(text)
     )
+    return parsed.withColumn(MALFORMED, is_broken | ~is_whole(text, mapping))

@@ -13,6 +13,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from promo_spark.contracts.records import MALFORMED, RAW_TEXT, RECORD
 from promo_spark.contracts.rows import local_frame
@@ -22,11 +23,14 @@ from promo_spark.runtime.input_blocks import block_offsets, numbered, pin_splits
 from promo_spark.runtime.input_files import InputFile, fingerprint, fixed_folder, list_files
 from promo_spark.runtime.input_headers import check_columns, check_same_header
 from promo_spark.runtime.input_lines import open_lines
+from promo_spark.runtime.input_types import common_schema
 from promo_spark.runtime.places import is_local
 
 __all__ = ["InputFile", "Opened", "fingerprint", "list_files", "open_records", "reading"]
 
 _PARQUET_MAGIC = b"PAR1"
+# A flipped bit of a page is otherwise another value.
+_VERIFY = "parquet.page.verify-checksum.enabled"
 
 
 @dataclass(frozen=True)
@@ -97,10 +101,13 @@ def escaped(path: str) -> str:
 def _open_parquet(
     spark: SparkSession, mapping: TableMapping, files: Sequence[InputFile], needed: Sequence[str]
 ) -> Opened:
-    headers = {file.name: _parquet_columns(spark, file) for file in files}
-    check_same_header(mapping.path, headers, mapping.header)
+    schemas = {file.name: _parquet_schema(spark, file) for file in files}
+    check_same_header(mapping.path, {name: tuple(schema.names) for name, schema in schemas.items()}, mapping.header)
     folder = fixed_folder(mapping.path)
-    reader = spark.read if folder is None else spark.read.option("basePath", folder)
+    reader = spark.read.option(_VERIFY, "true")
+    reader = reader if folder is None else reader.option("basePath", folder)
+    if len(set(map(str, schemas.values()))) > 1:
+        reader = reader.schema(common_schema(mapping.path, schemas))
     rows = reader.parquet(*(escaped(file.path) for file in files))
     check_columns(mapping.path, tuple(rows.columns), needed)
     ordinal = (F.col("_metadata.row_index") + 1).alias("source_ordinal")
@@ -140,7 +147,7 @@ def _counts(records: DataFrame) -> dict[str, int]:
     return {row["source_file"]: int(row["count"]) for row in counted}
 
 
-def _parquet_columns(spark: SparkSession, file: InputFile) -> tuple[str, ...]:
+def _parquet_schema(spark: SparkSession, file: InputFile) -> StructType:
     if is_local(file.path):
         with Path(file.path).open("rb") as content:
             head = content.read(4)
@@ -148,9 +155,10 @@ def _parquet_columns(spark: SparkSession, file: InputFile) -> tuple[str, ...]:
             if head != _PARQUET_MAGIC or content.read(4) != _PARQUET_MAGIC:
                 raise SourceError(f"{file.path}: this is not a Parquet file, or it is cut off. Export it again.")
     try:
-        return tuple(spark.read.parquet(escaped(file.path)).columns)
-    except PySparkException as fault:
+        return spark.read.parquet(escaped(file.path)).schema
+    except (PySparkException, Py4JJavaError) as fault:
+        causes = re.findall(r"Caused by: [\w.$]+: ([^\n]+)", str(fault)) or str(fault).splitlines()
+        hint = "Write timestamps in microseconds and export" if "NANOS" in causes[-1] else "Export"
         raise SourceError(
-            f"{file.path}: its columns cannot be read ({str(fault).splitlines()[0]}). "
-            "Write timestamps in microseconds and export it again."
+            f"{file.path}: its columns cannot be read ({causes[-1].strip()}). {hint} it again."
         ) from fault

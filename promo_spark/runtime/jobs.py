@@ -9,7 +9,7 @@ from pathlib import Path
 
 from promo_spark.contracts.settings import Settings
 from promo_spark.errors import PromoSparkError
-from promo_spark.runtime.logs import configure_logs
+from promo_spark.runtime.logs import configure_logs, one_event
 from promo_spark.runtime.pipeline import Pipeline, in_order
 from promo_spark.runtime.runner import Outcome, run_stages
 from promo_spark.runtime.settings import load_settings
@@ -48,7 +48,7 @@ def run_job(
             first(settings, options.force)
         run_stages(ordered, settings, force=options.force, closing=closing)
     except PromoSparkError as fault:
-        sys.stderr.write(f"error: {fault}\n")
+        sys.stderr.write(f"error: {one_event(str(fault))}\n")
         return fault.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("error: interrupted; run the same command again to go on where it stopped.\n")

@@ -6,37 +6,24 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from promo_spark.contracts.settings import Settings
 from promo_spark.errors import SettingsError
+from promo_spark.runtime.settings_yaml import hidden_faults, parse_yaml, shortened, shown, shown_path
 
 NOT_IDENTITY = {"places", "tracking", "spark", "stages_at_once", "maintenance", "stream"}
 Tree = dict[str, Any]
 _TYPE = re.compile(r"^(str|int|float|bool|tuple\[.*)$")
 _SOURCE_KINDS = {"complete_journey", "files", "synthetic"}
-_SHOWN = 60
+_ENDINGS = (".yaml", ".yml")
 # As Spark's own spark.redaction.regex: what such a key holds is nobody's business.
 _SECRET = re.compile(r"(?i)secret|password|passwd|token|access[._-]?key|credential|account[._-]?key")
 _HIDDEN = "(hidden)"
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without repeated keys: the second would silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        names = [self.construct_object(key, deep=True) for key, _ in node.value]
-        doubled = sorted({str(name) for name in names if names.count(name) > 1})
-        if doubled:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key given twice: {', '.join(doubled)}", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
 
 
 def load_settings(configs: Iterable[Path], overrides: Iterable[str] = ()) -> Settings:
@@ -87,15 +74,15 @@ def _without_secrets(value: Any, key: str = "") -> Any:  # noqa: ANN401  (JSON)
 
 def _read_yaml(path: Path) -> Tree:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506  (a SafeLoader)
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(
             f"{path}: no such settings file. Give one with --config, for instance conf/local.yaml."
         ) from None
     except (OSError, UnicodeDecodeError) as fault:
         raise SettingsError(f"{path}: cannot be read: {fault}") from None
-    except yaml.YAMLError as fault:
-        raise SettingsError(f"{path}: not valid YAML: {' '.join(str(fault).split())}") from None
+    except ValueError as fault:
+        raise SettingsError(f"{path}: {fault}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -103,13 +90,23 @@ def _read_yaml(path: Path) -> Tree:
     return content
 
 
+def _check_name(path: Path) -> None:
+    """What is no settings file by its name is not opened: its content could come up in a message."""
+    if path.suffix not in _ENDINGS or not str(path).isprintable():
+        raise SettingsError(f"{shown_path(path)}: settings are read from files that end in {' or '.join(_ENDINGS)}.")
+
+
 def _read_overlay(path: Path, origins: dict[str, str], above: tuple[Path, ...]) -> Tree:
+    _check_name(path)
     if path.resolve() in above:
         raise SettingsError(f"{path}: includes itself through {' -> '.join(str(p) for p in above)}.")
     content = _read_yaml(path)
     included = content.pop("include", [])
     tree: Tree = {}
-    for name in [included] if isinstance(included, str) else included:
+    names = [included] if isinstance(included, str) else included
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SettingsError(f"{path}: include: give a file name, or a list of them, got {shown(included)}.")
+    for name in names:
         _overlay(tree, _read_overlay(path.parent / name, origins, (*above, path.resolve())))
     _overlay(tree, content)
     for key in _leaves(content):
@@ -136,18 +133,22 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
 def _apply_override(tree: Tree, origins: dict[str, str], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign or not key:
-        raise SettingsError(f"--set {override}: write it as key=value, for instance --set plan.budget_amount=2000.")
+        raise SettingsError(
+            f"--set {shown(override)}: write it as key=value, for instance --set plan.budget_amount=2000."
+        )
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise SettingsError(f"--set {key}: the value is not valid YAML.") from None
+        value = parse_yaml(text)
+    except ValueError as fault:
+        # What a parser says of a text quotes it, and it may be a secret.
+        told = str(fault).partition(":")[0]
+        raise SettingsError(f"--set {shown(key)}: the value is {told}.") from None
     # Spark's own keys have dots of their own: spark.spark.sql.shuffle.partitions is one key of the section spark.
     *parents, leaf = key.split(".", 1) if key.startswith("spark.") else key.split(".")
     node = tree
     for parent in parents:
         child = node.setdefault(parent, {})
         if not isinstance(child, dict):
-            raise SettingsError(f"--set {key}: {parent} is a value, not a section.")
+            raise SettingsError(f"--set {shown(key)}: {parent} is a value, not a section.")
         node = child
     node[leaf] = value
     origins[key] = "--set"
@@ -163,7 +164,10 @@ def _add_promotions(tree: Tree, origins: dict[str, str], configs: list[Path]) ->
     candidates = [beside / str(name), configs[0].parent / str(name), Path(str(name))]
     path = next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
     if not path.is_file():
-        raise SettingsError(f"plan.promotions_file: {path} does not exist; it lists the offers a plan may choose from.")
+        raise SettingsError(
+            f"plan.promotions_file: {shown_path(path)} does not exist; it lists the offers a plan may choose from."
+        )
+    _check_name(path)
     content = _read_yaml(path)
     tree["promotions"] = content
     for key in ("promotions", *_leaves(content, "promotions.")):
@@ -177,6 +181,9 @@ def _name_source(tree: Tree, origins: Mapping[str, str]) -> None:
 
 
 def _validated(tree: Tree, origins: Mapping[str, str]) -> Settings:
+    faults = [f"{origins.get(key, 'the settings')}: {key}: {fault}" for key, fault in hidden_faults(tree)]
+    if faults:
+        raise _told(faults)
     try:
         return Settings.model_validate_json(json.dumps(tree, default=str), strict=True)
     except ValidationError as fault:
@@ -184,7 +191,11 @@ def _validated(tree: Tree, origins: Mapping[str, str]) -> Settings:
         faults = list(dict.fromkeys(_describe(error, origins) for error in fault.errors(include_url=False)))
     except TypeError as fault:
         faults = [str(fault)]
-    raise SettingsError(f"{len(faults)} fault(s) in the settings:\n" + "\n".join(f"  - {line}" for line in faults))
+    raise _told(faults)
+
+
+def _told(faults: list[str]) -> SettingsError:
+    return SettingsError(f"{len(faults)} fault(s) in the settings:\n" + "\n".join(f"  - {line}" for line in faults))
 
 
 def _describe(error: Mapping[str, Any], origins: Mapping[str, str]) -> str:
@@ -206,15 +217,14 @@ def _describe(error: Mapping[str, Any], origins: Mapping[str, str]) -> str:
     elif branch:
         message = f"takes a text, a number or true/false{_hint(parts, error['input'])}"
     elif "input" in error and not isinstance(error["input"], dict | list):
-        message = f"{message}, got {error['input']!r}"
+        message = f"{message}, got {shown(error['input'])}"
     return f"{origin}: {key or '(top level)'}: {message}"
 
 
 def _hint(parts: list[str], given: object) -> str:
     if parts[0] == "spark" and isinstance(given, dict):
         return "; write Spark's own key with its dots on one line, for instance spark.sql.shuffle.partitions: 8"
-    shown = json.dumps(given, default=str)
-    return f", got {shown if len(shown) <= _SHOWN else f'{shown[:_SHOWN]}…'}"
+    return f", got {shortened(json.dumps(given, default=str))}"
 
 
 def _names_beside(parts: list[str]) -> list[str]:

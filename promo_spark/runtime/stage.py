@@ -23,8 +23,9 @@ from promo_spark.contracts.table import AS_OF_DATE, TableContract
 from promo_spark.errors import ConflictError, ContractError, StorageError
 from promo_spark.runtime.consent import Consent
 from promo_spark.runtime.exports import write_list
-from promo_spark.runtime.files import write_text
+from promo_spark.runtime.files import list_below, write_text
 from promo_spark.runtime.inputs import list_files, open_records
+from promo_spark.runtime.model_files import check_model, seal_model
 from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.places import absolute, joined
 from promo_spark.runtime.store import Store, Written
@@ -209,7 +210,9 @@ class Stage:
             output: The columns it adds, for the signature.
         """
         self.before_write()
-        model.write().overwrite().save(self._model_path(name))
+        path = self._model_path(name)
+        model.write().overwrite().save(path)
+        seal_model(self.spark, path)
         self.tracker.model(name, model, sample, output)
 
     def register_challenger(self, name: str, model: Any, sample: DataFrame, output: DataFrame) -> None:  # noqa: ANN401  (any Spark model)
@@ -224,13 +227,17 @@ class Stage:
         """Load the model an earlier stage kept for this as_of_date.
 
         Raises:
-            StorageError: There is none; the stage that fits it has not run for this date.
+            StorageError: There is none, for the stage that fits it has not run for this date; or it is not what was
+                saved, and nothing of it was loaded.
         """
         path = self._model_path(name)
+        told = f"no model {name} at {path}: run the stage that fits it for {self.as_of_date}."
+        if not list_below(self.spark, path):
+            raise StorageError(told)
+        check_model(self.spark, path, kind)
         try:
             return kind.load(path)
         except Exception as fault:
-            told = f"no model {name} at {path}: run the stage that fits it for {self.as_of_date}."
             raise StorageError(told) from fault
 
     def write_report(self, pages: Mapping[str, str]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ from pyspark.sql import DataFrame
 
 from promo_spark.contracts.settings import Settings, Tracking
 from promo_spark.errors import TrackingError
+from promo_spark.runtime.exports import FORMULA_STARTS
 from promo_spark.runtime.places import absolute, is_local, local_path
 from promo_spark.runtime.settings import told_settings
 
@@ -95,7 +98,9 @@ class Tracker:
     def table(self, name: str, rows: pd.DataFrame) -> None:
         """Log an aggregate table twice: for the UI to show, and as CSV to take away."""
         mlflow.log_table(rows.astype(object).mask(rows.isna(), other=None), f"tables/{name}.json")
-        mlflow.log_text(rows.to_csv(index=False), f"tables/{name}.csv")
+        # Without quotes, a carriage return within a cell would begin a row.
+        text = _without_formulas(rows).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+        mlflow.log_text(text, f"tables/{name}.csv")
 
     def page(self, name: str, html: str) -> None:
         """Log a page of text."""
@@ -156,6 +161,11 @@ def trial_run(name: str, stage: str, run_id: str, experiment: str) -> Iterator[T
     with _tracked(), mlflow.start_run(run_name=name, nested=True) as run:
         mlflow.set_tags({RUN_ID_TAG: run_id, "promo_spark.stage": stage})
         yield Tracker(run, experiment)
+
+
+def _without_formulas(rows: pd.DataFrame) -> pd.DataFrame:
+    """Text that a spreadsheet would take for a formula gets an apostrophe, as in lists."""
+    return rows.map(lambda cell: re.sub(f"({FORMULA_STARTS})", r"'\1", cell) if isinstance(cell, str) else cell)
 
 
 def headlines(parent: Run, values: Mapping[str, float]) -> None:

@@ -14,14 +14,21 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from promo_spark.contracts.source_settings import EPOCHS, FALSEHOODS, TRUTHS, ColumnMapping
+from promo_spark.contracts.datetime_patterns import EPOCHS
+from promo_spark.contracts.source_settings import FALSEHOODS, TRUTHS, ColumnMapping
 
 _WIDE = T.DecimalType(38, 18)
 # Doubles carry about 16 digits: a stored 3.14 differs from 3.14 by far less, a third decimal by far more.
 _DOUBLE_NOISE = 1e-6
-_ISO_DATE = r"^\d{4}-\d{1,2}-\d{1,2}$"
-_ISO_INSTANT = r"^\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}.*)?$"
-_HAS_OFFSET = r"\d{1,2}:\d{2}.*(Z|UTC|[+-]\d{1,2}(:?\d{2})?)$"
+_ISO_DATE = r"^\d{4}-\d{1,2}-\d{1,2}\z"
+_ISO_INSTANT = r"^\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}(\.\d{1,9})?)? ?(Z|UTC|[+-]\d{1,2}(:?\d{2})?)?)?\z"
+_HAS_OFFSET = r"\d{1,2}:\d{2}.*(Z|UTC|[+-]\d{1,2}(:?\d{2})?)\z"
+# Spark's casts pass over control characters at the ends, read 5d as 5, and round or drop what 18 decimals cannot hold.
+_DECIMAL = r"^[+-]?((\d+(\.\d{0,18}0*)?|\.\d{1,18}0*)([eE]\+?\d{1,2})?|(\d+(\.\d{0,9})?|\.\d{1,9})[eE]-\d)\z"
+_DOUBLE = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\z"
+_EXACT_IN_DOUBLE = float(1 << 53)
+# What other tools can hold, Python's dates among them.
+_FIRST_DAY, _LAST_DAY = "0001-01-01", "9999-12-31"
 _EPOCH_LIMITS = (-62_135_596_800, 253_402_300_799)  # years 1 to 9999
 
 
@@ -97,20 +104,22 @@ def read_value(
         return _read_number(given, dtype, parsed, mapping, target)
     unread = _unread(target)
     if isinstance(wanted, T.StringType):
-        return Reading(_as_text(given, dtype), parsed, ())
-    if isinstance(wanted, T.FractionalType):
+        value = _as_text(given, dtype)
+        if not isinstance(dtype, (T.DoubleType, T.FloatType)):
+            return Reading(value, parsed, ())
+    elif isinstance(wanted, T.FractionalType):
         value = _as_double(given, dtype, mapping)
     elif isinstance(wanted, T.BooleanType):
         value = _as_boolean(given, dtype)
     elif isinstance(wanted, T.DateType):
         value = _as_date(given, dtype, mapping, target.zone)
-        if isinstance(dtype, T.DateType):
-            return Reading(value, parsed, ())
     else:
         value = _as_instant(given, dtype, mapping, target.zone)
-        if isinstance(dtype, T.TimestampType):
-            return Reading(value, parsed, ())
-    return Reading(value, parsed, (F.when(given.isNotNull() & parsed.isNull(), unread),))
+    fitted = parsed
+    if isinstance(wanted, (T.DateType, T.TimestampType)):
+        first, last = F.lit(_FIRST_DAY).cast("date"), F.lit(_LAST_DAY).cast("date")
+        fitted = F.when(parsed.cast("date").between(first, last), parsed)
+    return Reading(value, fitted, (F.when(given.isNotNull() & fitted.isNull(), unread),))
 
 
 def _unread(target: Target) -> Expression:
@@ -141,7 +150,11 @@ def _read_number(
 
 
 def _as_decimal(given: Expression, dtype: T.DataType, mapping: ColumnMapping) -> Expression:
-    number = given if isinstance(dtype, (T.DecimalType, T.IntegralType)) else _plain(given.cast("string"), mapping)
+    if isinstance(dtype, (T.DecimalType, T.IntegralType)):
+        number = given
+    else:
+        text = _plain(given.cast("string"), mapping)
+        number = F.when(text.rlike(_DECIMAL), text)
     if isinstance(dtype, T.IntegralType) and mapping.multiply is None:
         return number.cast(T.DecimalType(20, 0))
     wide = number if isinstance(dtype, T.DecimalType) else number.try_cast(_WIDE)
@@ -152,7 +165,10 @@ def _as_decimal(given: Expression, dtype: T.DataType, mapping: ColumnMapping) ->
 
 def _as_double(given: Expression, dtype: T.DataType, mapping: ColumnMapping) -> Expression:
     text = given.cast("string")
-    number = given if isinstance(dtype, T.NumericType) else _plain(text, mapping)
+    number = given
+    if not isinstance(dtype, T.NumericType):
+        plain = _plain(text, mapping)
+        number = F.when(plain.rlike(_DOUBLE), plain)
     value = number.try_cast("double") * F.lit(1.0 if mapping.multiply is None else mapping.multiply)
     return F.when(F.abs(value) < F.lit(float("inf")), value)
 
@@ -167,8 +183,10 @@ def _plain(text: Expression, mapping: ColumnMapping) -> Expression:
 def _as_text(given: Expression, dtype: T.DataType) -> Expression:
     if isinstance(dtype, (T.DoubleType, T.FloatType)):
         # A column of whole ids becomes floating in pandas as soon as one is missing: 17.0 is id 17.
-        whole = (given == F.floor(given)) & (F.abs(given) < F.lit(1e15))
-        return F.when(whole, given.try_cast("bigint").cast("string")).otherwise(given.cast("string"))
+        # Beyond 2**53 neighbouring ids are one number; NaN is no id.
+        known = F.abs(given) < F.lit(_EXACT_IN_DOUBLE)
+        whole = F.when(given == F.floor(given), given.try_cast("bigint").cast("string"))
+        return F.when(known, F.coalesce(whole, given.cast("string")))
     if isinstance(dtype, (T.StructType, T.ArrayType, T.MapType)):
         return F.to_json(given)
     return given.cast("string")

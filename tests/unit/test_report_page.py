@@ -127,6 +127,11 @@ MOVES = [
 
 @pytest.fixture
 def evidence() -> Evidence:
+    return whole_evidence()
+
+
+def whole_evidence() -> Evidence:
+    """A little of everything that the page tells."""
     run = {
         "stage": "plan",
         "finished_at": datetime(2026, 1, 1, tzinfo=UTC),

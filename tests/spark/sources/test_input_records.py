@@ -14,6 +14,8 @@ from promo_spark.errors import SourceError
 from promo_spark.runtime.input_files import _remote_files
 from promo_spark.runtime.inputs import Opened, fingerprint, list_files, open_records
 
+OWN = {"_broken_line", "\u241f end of line"}
+
 
 def a_mapping(path: object, form: str = "csv", **more: object) -> TableMapping:
     return TableMapping.model_validate({"format": form, "path": str(path), "columns": {}, **more})
@@ -27,7 +29,7 @@ def rows(found: Opened) -> list[tuple[Any, ...]]:
     """Name, ordinal, malformed or not, values; in order."""
     selected = found.records.select("source_file", "source_ordinal", "is_malformed", "record.*")
     return sorted(
-        (tuple(value for name, value in row.asDict().items() if name != "_broken_line") for row in selected.collect()),
+        (tuple(value for name, value in row.asDict().items() if name not in OWN) for row in selected.collect()),
         key=lambda row: row[:2],
     )
 

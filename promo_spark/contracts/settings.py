@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Literal
 
 from pydantic import Field, model_validator
 
+from promo_spark.contracts.backtest_settings import BacktestSettings
 from promo_spark.contracts.campaign_effects_settings import CampaignEffectSettings
 from promo_spark.contracts.consent import ConsentSettings
 from promo_spark.contracts.decision_settings import AssignSettings, IdeaSettings, UpliftSettings
@@ -232,25 +233,6 @@ class PlanSettings(Frozen):
     false_discovery_rate: float = Field(default=0.1, gt=0, lt=1)
     test_power: float = Field(default=0.8, gt=0, lt=1)
     max_tests_per_segment: int = Field(default=2, ge=0, description="Unproven offers proposed for a test")
-
-
-class BacktestSettings(Frozen):
-    """What is looked at once the weeks after the date are there."""
-
-    days: int = Field(default=28, ge=7, description="Days after the date in which recommendations are judged")
-    weeks: int = Field(default=9, ge=1, description="Weeks after the date in which forecasts are judged")
-    list_length: int = Field(default=10, ge=1)
-    bootstraps: int = Field(default=200, ge=50)
-    origins: tuple[date, ...] = Field(
-        default=(), description="Earlier dates that jobs/backtest.py replays as a whole before the as_of_date"
-    )
-    origin_count: int = Field(default=1, ge=1, description="Dates in all, the as_of_date the last of them")
-    origin_step_weeks: int = Field(default=4, ge=1, description="Weeks from one of them to the next")
-
-    def replayed(self, as_of_date: date) -> tuple[date, ...]:
-        """The earlier dates, in order, named by either setting."""
-        steps = (as_of_date - timedelta(weeks=self.origin_step_weeks * back) for back in range(1, self.origin_count))
-        return tuple(sorted({*self.origins, *steps}))
 
 
 class ReportSettings(Frozen):

@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 
+from promo_spark.contracts.backtest_settings import BacktestSettings
 from promo_spark.contracts.measurement import BACKTESTS, FORECAST_ACTUALS
-from promo_spark.contracts.settings import BacktestSettings
 from promo_spark.contracts.step import produces
 
 Floats = NDArray[np.float64]

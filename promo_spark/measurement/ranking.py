@@ -12,9 +12,10 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.backtest_settings import BacktestSettings
 from promo_spark.contracts.measurement import BACKTESTS
 from promo_spark.contracts.recommend import RECOMMENDED_PRODUCTS
-from promo_spark.contracts.settings import BacktestSettings, RecommendSettings
+from promo_spark.contracts.settings import RecommendSettings
 from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
 from promo_spark.contracts.step import produces
 from promo_spark.kernels.list_traits import category_divergence, category_diversity, self_information

@@ -12,9 +12,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from promo_spark.contracts.backtest_settings import BacktestSettings
 from promo_spark.contracts.decisions import SCORES
 from promo_spark.contracts.measurement import BACKTESTS
-from promo_spark.contracts.settings import BacktestSettings
 from promo_spark.contracts.silver import REDEMPTIONS
 from promo_spark.contracts.step import produces
 from promo_spark.kernels.calibration import calibration_errors

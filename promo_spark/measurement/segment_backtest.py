@@ -11,9 +11,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from scipy.stats import spearmanr
 
+from promo_spark.contracts.backtest_settings import BacktestSettings
 from promo_spark.contracts.measurement import BACKTESTS
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
-from promo_spark.contracts.settings import BacktestSettings
 from promo_spark.contracts.silver import ORDER_LINES
 from promo_spark.contracts.step import produces
 from promo_spark.kernels.variance_explained import explained_by_sums

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from promo_spark.contracts.settings import BacktestSettings, RecommendSettings
+from promo_spark.contracts.backtest_settings import BacktestSettings
+from promo_spark.contracts.settings import RecommendSettings
 from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
 from promo_spark.kernels.search_space import draw_points
 from promo_spark.learning.trials import Trial

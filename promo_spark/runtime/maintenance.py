@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
-from promo_spark.contracts.operation_settings import SAFE_DAYS
 from promo_spark.contracts.table import TableContract
 from promo_spark.runtime.conflicts import recomputed
 from promo_spark.runtime.delta_log import committed_at
 from promo_spark.runtime.files import folder_size
+from promo_spark.runtime.sweep import vacuum
 
 _HOURS_PER_DAY = 24.0
 _SECONDS_PER_HOUR = 3600.0
-_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,8 @@ def keep_up(
     table = DeltaTable.forPath(spark, path)
     recomputed(lambda: table.optimize().executeCompaction(), table=contract.name, path=path)
     hours = max([days * _HOURS_PER_DAY, *(_hours_since_replaced(spark, path, v) for v in named_versions)])
-    with _short_retention_allowed(spark, is_short=hours < SAFE_DAYS * _HOURS_PER_DAY):
-        recomputed(lambda: table.vacuum(hours), table=contract.name, path=path)
+    # The settings ask before less than a week is kept.
+    recomputed(lambda: vacuum(spark, path, hours=hours), table=contract.name, path=path)
     return Upkeep(contract.name, hours / _HOURS_PER_DAY, before, extent(spark, path))
 
 
@@ -75,15 +73,3 @@ def _hours_since_replaced(spark: SparkSession, path: str, version: int) -> float
     """How long ago the version's files began to give way to the next one's; nothing where it is the newest."""
     replaced = committed_at(spark, path, version + 1)
     return 0.0 if replaced is None else (time.time() - replaced) / _SECONDS_PER_HOUR + 1.0
-
-
-@contextmanager
-def _short_retention_allowed(spark: SparkSession, *, is_short: bool) -> Iterator[None]:
-    """Delta refuses less than a week unless told; the settings have been asked before."""
-    was = spark.conf.get(_CHECK, "true")
-    if is_short:
-        spark.conf.set(_CHECK, "false")
-    try:
-        yield
-    finally:
-        spark.conf.set(_CHECK, str(was))

@@ -82,7 +82,7 @@ def _read_yaml(path: Path) -> Tree:
     except (OSError, UnicodeDecodeError) as fault:
         raise SettingsError(f"{path}: cannot be read: {fault}") from None
     except ValueError as fault:
-        raise SettingsError(f"{path}: {fault}") from None
+        raise SettingsError(f"{path}: cannot be taken as settings: {fault}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):

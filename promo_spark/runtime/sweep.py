@@ -161,13 +161,19 @@ def purge(spark: SparkSession, path: str) -> int:
     """
     before = newest_version(spark, path)
     spark.sql(f"REORG TABLE delta.`{path.replace('`', '``')}` APPLY (PURGE)")
-    tasks = str(spark.sparkContext.defaultParallelism)
-    with _set(spark, {_RETENTION_CHECK: "false", _VACUUM_ACCOUNT: "true", _LISTING_TASKS: tasks}):
-        DeltaTable.forPath(spark, path).vacuum(0)
+    with settings_held(spark, {_VACUUM_ACCOUNT: "true"}):
+        vacuum(spark, path, hours=0)
     count = files_vacuumed(spark, path, before)
     if _keeps_text_statistics(spark, path):
         count += drop_history(spark, path)
     return count
+
+
+def vacuum(spark: SparkSession, path: str, *, hours: float) -> None:
+    """Remove files that no version of these last hours needs; Delta's own check of less than a week is the caller's."""
+    tasks = str(spark.sparkContext.defaultParallelism)
+    with settings_held(spark, {_RETENTION_CHECK: "false", _LISTING_TASKS: tasks}):
+        DeltaTable.forPath(spark, path).vacuum(hours)
 
 
 def _keeps_text_statistics(spark: SparkSession, path: str) -> bool:
@@ -179,7 +185,7 @@ def _keeps_text_statistics(spark: SparkSession, path: str) -> bool:
 
 
 @contextmanager
-def _set(spark: SparkSession, values: Mapping[str, str]) -> Iterator[None]:
+def settings_held(spark: SparkSession, values: Mapping[str, str]) -> Iterator[None]:
     """Set what holds for one statement only."""
     earlier = {name: spark.conf.get(name, None) for name in values}
     for name, value in values.items():

@@ -41,7 +41,12 @@ def own_properties(contract: TableContract) -> dict[str, str]:
 
 def create_table(spark: SparkSession, contract: TableContract, path: str) -> None:
     """Create a table from its contract, where there is none."""
-    stats = [column.name for column in contract.columns if not column.personal and isinstance(column.dtype, _SKIPPING)]
+    stats = [
+        column.name
+        for column in contract.columns
+        # Delta knows the values of partition columns anyhow, and refuses to be asked for them.
+        if not column.personal and isinstance(column.dtype, _SKIPPING) and column.name not in contract.partition_by
+    ]
     builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(contract.schema()).comment(contract.grain)
     for name, value in {**own_properties(contract), "delta.dataSkippingStatsColumns": ",".join(stats)}.items():
         builder = builder.property(name, value)

@@ -33,7 +33,7 @@ def step_of(contract: TableContract) -> str:
 def stopped_at(side: str, step: str, stop: Callable[[], None]) -> Iterator[None]:
     """Stop whoever reaches a point: before or after the commit of a step, whichever table comes first."""
     with (
-        mock.patch.object(Store, "_commit", _around(Store._commit, side, step, stop)),
+        mock.patch.object(Store, "_write_appended", _around(Store._write_appended, side, step, stop)),
         mock.patch.object(Store, "_bring", _around(Store._bring, side, step, stop)),
         mock.patch.object(stream_feedback, "take_in", _around_batches(side, step, stop)),
     ):

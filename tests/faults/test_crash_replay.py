@@ -169,7 +169,7 @@ def test_a_run_with_other_settings_killed_around_its_commits(
             AFFINITY, writes.rows(AFFINITY, [{**common, "recency_days": stage.settings.features.lookback_days}])
         )
 
-    stage = Pipeline("features", "", (), (AFFINITY,), write, ("features",))
+    stage = Pipeline("features", "", (), (AFFINITY,), write, ("features",), purpose="accounting")
     usual, other = (
         run_with({"kind": "synthetic"}, stage, features={"lookback_days": days}, as_of_date=DAY) for days in (364, 91)
     )

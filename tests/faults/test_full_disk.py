@@ -46,7 +46,7 @@ def write(stage: Stage) -> None:
     stage.write(AFFINITY, ids.repartition(4, "id").select(*columns))
 
 
-STAGE = Pipeline("features", "", (), (AFFINITY,), write, ("features",))
+STAGE = Pipeline("features", "", (), (AFFINITY,), write, ("features",), purpose="accounting")
 
 
 def run(root: Path, rows: int, **places: object) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from promo_spark.contracts.settings import BacktestSettings, Settings
+from promo_spark.contracts.backtest_settings import BacktestSettings
+from promo_spark.contracts.settings import Settings
 from promo_spark.errors import SettingsError
 from promo_spark.pipelines import backtest, rolling
 from promo_spark.pipelines.catalogue import ALL

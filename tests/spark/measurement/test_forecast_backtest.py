@@ -11,8 +11,8 @@ import pytest
 from pyspark.sql import DataFrame
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
+from promo_spark.contracts.backtest_settings import BacktestSettings
 from promo_spark.contracts.measurement import FORECAST_ACTUALS
-from promo_spark.contracts.settings import BacktestSettings
 from promo_spark.measurement.forecasts import backtest_forecasts
 
 DAY = date(2024, 1, 22)

@@ -7,9 +7,10 @@ import pytest
 from pyspark.sql import DataFrame
 from sklearn.metrics import ndcg_score
 
+from promo_spark.contracts.backtest_settings import BacktestSettings
 from promo_spark.contracts.measurement import BACKTESTS
 from promo_spark.contracts.recommend import RECOMMENDED_PRODUCTS
-from promo_spark.contracts.settings import BacktestSettings, RecommendSettings
+from promo_spark.contracts.settings import RecommendSettings
 from promo_spark.contracts.silver import PRODUCTS
 from promo_spark.measurement.ranking import backtest_recommendations
 from tests.spark.recommend import shopping

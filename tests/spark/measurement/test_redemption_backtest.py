@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from promo_spark.contracts.backtest_settings import BacktestSettings
 from promo_spark.contracts.decisions import SCORES
-from promo_spark.contracts.settings import BacktestSettings
 from promo_spark.contracts.silver import REDEMPTIONS
 from promo_spark.measurement.redemptions import backtest_redemptions
 from tests.conftest import MakeRows

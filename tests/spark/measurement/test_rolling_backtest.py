@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from pyspark.sql import Row
 
+from promo_spark.contracts.backtest_settings import BacktestSettings
 from promo_spark.contracts.measurement import BACKTESTS
 from promo_spark.contracts.plans import SEGMENT_PLAN
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
-from promo_spark.contracts.settings import BacktestSettings
 from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
 from promo_spark.kernels.variance_explained import variance_explained
 from promo_spark.measurement.origins import summarise_origins

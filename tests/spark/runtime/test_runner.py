@@ -268,7 +268,7 @@ def test_stages_whose_inputs_are_there_run_side_by_side(warehouse: Warehouse) ->
         meeting.wait(timeout=60)  # breaks unless the other stage runs now too
         leave_nothing(stage)
 
-    beside = replace(plan(meet), reads=(AFFINITY,), settings=())
+    beside = replace(plan(meet), reads=(AFFINITY,), settings=(), purpose="personalisation")
     outcome = warehouse.run(beside, replace(response(meet), settings=()), features(), ingest())
     assert set(outcome.finished) == {"ingest", "features", "response", "plan"}
     assert {row.stage for row in warehouse.accounts()[:2]} == {"ingest"}
@@ -290,7 +290,7 @@ def test_a_fault_waits_for_the_stage_beside_it_whose_work_is_kept(warehouse: War
         meeting.wait(timeout=60)
         leave_nothing(stage)
 
-    beside = replace(plan(slower), reads=(AFFINITY,), settings=())
+    beside = replace(plan(slower), reads=(AFFINITY,), settings=(), purpose="personalisation")
     warehouse.run(ingest(), features())
     with pytest.raises(SourceError, match="no such file"):
         warehouse.run(ingest(), features(), response(faulty), beside)

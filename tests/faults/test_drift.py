@@ -68,7 +68,7 @@ DRIFTS = {
     "dropped": Drift(FIRST.drop_columns(["quantity"]), error="no column quantity"),
     "renamed": Drift(renamed("units"), error="no column quantity"),
     "retyped": Drift(with_quantity("two", "three", dtype=pa.string()), (None, None), UNREAD),
-    "widened": Drift(with_quantity(2, 3, dtype=pa.int64())),
+    "widened": Drift(with_quantity(4, 5, dtype=pa.int64()), (4, 5)),
     "reordered": Drift(FIRST.select(NAMES[::-1])),
     # No fault of the record: the table's contract refuses a line whose quantity is missing.
     "null-ified": Drift(with_quantity(None, None, dtype=pa.int32()), (None, None)),

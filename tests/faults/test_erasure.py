@@ -196,6 +196,7 @@ def interrupt_after(patched: pytest.MonkeyPatch, module: object, name: str, call
     patched.setattr(module, name, counted)
 
 
+@pytest.mark.slow
 def test_a_new_key_keeps_each_customer_one(shop: Shop, monkeypatch: pytest.MonkeyPatch, shown: Shown) -> None:
     shop.fill([IDENTITY_CUSTOMERS, ORDER_LINES])
     old = [shop.pseudonym(customer) for customer in range(5)]

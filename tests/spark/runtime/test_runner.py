@@ -269,7 +269,7 @@ def test_stages_whose_inputs_are_there_run_side_by_side(warehouse: Warehouse) ->
         leave_nothing(stage)
 
     beside = replace(plan(meet), reads=(AFFINITY,), settings=(), purpose="personalisation")
-    outcome = warehouse.run(beside, replace(response(meet), settings=()), features(), ingest())
+    outcome = warehouse.run(beside, replace(response(meet), settings=()), features(), ingest(), seed=7)
     assert set(outcome.finished) == {"ingest", "features", "response", "plan"}
     assert {row.stage for row in warehouse.accounts()[:2]} == {"ingest"}
     runs = mlflow.search_runs(

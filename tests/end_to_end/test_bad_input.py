@@ -61,7 +61,7 @@ def assert_refused(run: subprocess.CompletedProcess[str], *told: str) -> None:
 @pytest.mark.parametrize(
     ("content", "changes", "told"),
     [
-        (HEADER + LINES, {"path": "/nowhere/*.csv"}, ["/nowhere"]),
+        pytest.param(HEADER + LINES, {"path": "/nowhere/*.csv"}, ["/nowhere"], marks=pytest.mark.slow),
         pytest.param("", {}, ["lines.csv", "empty"], marks=pytest.mark.slow),
         pytest.param(HEADER + LINES, {"product": "artikel"}, ["artikel", "article"], marks=pytest.mark.slow),
         pytest.param(LINES, {}, ["lines.csv: the header"], marks=pytest.mark.slow),

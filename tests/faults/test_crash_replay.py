@@ -132,7 +132,7 @@ def test_a_write_of_several_commits_killed_around_each(writes: Writes, name: str
     shown(len(replay.around_commits), "states")
 
 
-@pytest.mark.parametrize("name", ["append what is missing", "a date again"])
+@pytest.mark.parametrize("name", [pytest.param("append what is missing", marks=pytest.mark.slow), "a date again"])
 def test_a_write_killed_around_its_commit(writes: Writes, name: str, tmp_path: Path, shown: Shown) -> None:
     replay = story(writes, name, tmp_path / "replay")
     tried = replay.around_commits[-3:]

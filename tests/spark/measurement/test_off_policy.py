@@ -259,6 +259,7 @@ def test_a_propensity_that_teaches_nothing_is_named(
     assert told in stage.limitations[0]
 
 
+@pytest.mark.slow
 def test_vendors_money_counts_as_it_does_in_the_plan(spark: SparkSession, make_rows: MakeRows) -> None:
     def gain(share: float) -> float:
         rows = [{**row, "discount_amount": 0.5 + (row["arm"] == "coupon")} for row in decisions_of(0.5)]

@@ -65,7 +65,9 @@ def forget_form(store: Store, contract: TableContract) -> None:
     store.spark.sql(f"ALTER TABLE delta.`{store.path(contract)}` UNSET TBLPROPERTIES ('{FORM_PROPERTY}')")
 
 
-@pytest.mark.parametrize("keeps_form", [True, False], ids=["form kept", "form found"])
+@pytest.mark.parametrize(
+    "keeps_form", [pytest.param(True, id="form kept"), pytest.param(False, id="form found", marks=pytest.mark.slow)]
+)
 def test_a_new_column_is_added_and_the_rows_stay(
     store: Store, settings: Settings, make_rows: MakeRows, *, keeps_form: bool
 ) -> None:

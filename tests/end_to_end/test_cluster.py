@@ -2,78 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyspark
 import pytest
 
-from tests.end_to_end.conftest import environment, make_place
+from tests.end_to_end.conftest import make_place
+from tests.end_to_end.standalone_cluster import standalone_cluster
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
-SPARK_CLASS = Path(pyspark.__file__).parent / "bin/spark-class"
-DEPLOY = "org.apache.spark.deploy"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def alive_workers(web_port: int) -> int:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{web_port}/json/", timeout=2) as answer:
-            return int(json.load(answer)["aliveworkers"])
-    except OSError:
-        return 0
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[str]:
     """URL of a master with two workers of one core each."""
-    port, web = free_port(), free_port()
-    url = f"spark://127.0.0.1:{port}"
-    own = {
-        **environment(),
-        "SPARK_NO_DAEMONIZE": "1",
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "SPARK_HOME": str(SPARK_CLASS.parents[1]),
-        # Executors import what the project's environment holds, and nothing from this test.
-        "PYSPARK_PYTHON": sys.executable,
-    }
-    master = ["Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(web)]
-    worker = ["Worker", "--host", "127.0.0.1", "--cores", "1", "--memory", "1g", "--webui-port", "0"]
-    commands = [master, *([*worker, "--work-dir", str(tmp_path / f"work{number}"), url] for number in (1, 2))]
-    log = (tmp_path / "cluster.log").open("w")
-    running = [
-        subprocess.Popen(
-            [str(SPARK_CLASS), f"{DEPLOY}.{name[0].lower()}{name[1:]}.{name}", *rest],
-            env=own,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        for name, *rest in commands
-    ]
-    try:
-        deadline = time.monotonic() + 90
-        while alive_workers(web) < 2:
-            assert time.monotonic() < deadline, (tmp_path / "cluster.log").read_text()[-3000:]
-            time.sleep(0.5)
-        yield url
-    finally:
-        for process in running:
-            os.killpg(process.pid, 9)
-            process.wait()
-        log.close()
+    with standalone_cluster(tmp_path) as running:
+        yield running.url
 
 
 def test_the_pipeline_runs_on_two_workers(cluster: str, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test test-all faults lint types format bench bench-pipeline bench-topk bench-recommend \
-	bench-segments bench-imputation bench-lifetime bench-response bench-assign bench-uplift bench-policy bench-measure \
+	bench-incremental bench-segments bench-imputation bench-lifetime bench-response bench-assign bench-uplift bench-policy bench-measure \
 	simulate ui docs lock clean
 
 VENV := $(or $(PROMO_SPARK_VENV),.venv)
@@ -80,6 +80,10 @@ bench: bench-pipeline bench-topk bench-recommend bench-segments bench-imputation
 ## time and memory of the pipeline
 bench-pipeline: setup-dev
 	@$(ENVIRONMENT); ensure_java; ensure_local_address; exec $(PYTHON) benchmarks/pipeline.py $(ARGS)
+
+## what one more day costs once many are loaded
+bench-incremental: setup-dev
+	@exec $(PYTHON) benchmarks/incremental.py $(ARGS)
 
 ## exact top-k lists on Spark beside peers
 bench-topk: setup-dev $(PEERS)/.ready

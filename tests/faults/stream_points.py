@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,9 +13,17 @@ from promo_spark.contracts.table import TableContract
 from promo_spark.pipelines import stream_feedback
 from promo_spark.runtime.store import Store
 
+STEPS = ("identity.customers", "identity.rejected_raw", "bronze", "rejected", "silver", "stream")
+POINTS = tuple((side, step) for step in STEPS for side in ("before", "after"))
+
 
 class Killed(BaseException):
     """Stands in for the end of the process, where the process is the test's own."""
+
+
+def kill_group() -> None:
+    """The end of the driver, its JVM included."""
+    os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 def stop_by_exception() -> None:

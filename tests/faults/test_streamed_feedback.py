@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pyspark.sql import SparkSession
 
 from promo_spark.contracts.identity import IDENTITY_CUSTOMERS, REJECTED_RAW
@@ -21,8 +23,9 @@ from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.stage import Stage
 from promo_spark.runtime.store import Store
 from promo_spark.runtime.streams import follow_files
+from tests.end_to_end.conftest import FAST_START, ROOT, environment
 from tests.faults.conftest import Shown
-from tests.faults.stream_points import Killed, stop_by_exception, stopped_at
+from tests.faults.stream_points import POINTS, Killed, stop_by_exception, stopped_at
 
 pytestmark = [pytest.mark.promise("feedback arrives exactly once"), pytest.mark.spark]
 MAPPINGS: dict[str, dict[str, Any]] = {
@@ -30,6 +33,7 @@ MAPPINGS: dict[str, dict[str, Any]] = {
     "exposures": {"promotion_id": "Promo", "customer_id": "Customer", "exposed_at": "When", "channel": "How"},
     "ratings": {"customer_id": "Customer", "product_id": "Promo", "rated_date": "When", "rating": "How"},
 }
+KILLS = (("before", "bronze"), ("after", "bronze"), ("after", "silver"), ("before", "stream"))
 CONTRACTS = {"redemptions": REDEMPTIONS, "exposures": EXPOSURES, "ratings": RATINGS}
 
 
@@ -131,6 +135,26 @@ def test_a_stream_stopped_around_its_commits_brings_each_event_once(
     shown(len(points), "points in this process")
 
 
+@pytest.mark.slow
+def test_a_stream_stopped_on_either_side_of_every_commit_brings_each_event_once(
+    spark: SparkSession, tmp_path: Path, shown: Shown
+) -> None:
+    landing = Landing(tmp_path)
+    landing.arrive("redemptions", 2)
+    landing.arrive("exposures")
+    for side, step in POINTS:
+        with stopped_at(side, step, stop_by_exception), pytest.raises(Killed):
+            landing.run(spark)
+    landing.run(spark)
+    assert landing.check(spark) == 6
+    stage = landing.run(spark, ingest.PIPELINE)
+    assert not {name for name in stage.written if "order_lines" not in name and "identity" not in name} - {
+        "silver.products"
+    }
+    assert landing.check(spark) == 6
+    shown(len(POINTS), "points in this process")
+
+
 def test_a_stream_alone_hands_a_file_on_again_and_plain_appending_would_double_it(
     spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -162,3 +186,27 @@ def test_a_bad_file_stops_the_stream_until_it_is_mended(spark: SparkSession, tmp
     bad.write_text(text)
     landing.run(spark)
     assert landing.check(spark) == 2
+
+
+@pytest.mark.slow
+def test_a_killed_stream_brings_each_event_once(spark: SparkSession, tmp_path: Path, shown: Shown) -> None:
+    landing = Landing(tmp_path)
+    for entity in CONTRACTS:
+        landing.arrive(entity, 2)
+    settings = tmp_path / "settings.yaml"
+    tracking = {"uri": f"sqlite:///{tmp_path}/mlflow.db", "artifacts": f"{tmp_path}/artifacts"}
+    settings.write_text(yaml.safe_dump({**landing.settings(), "tracking": tracking}))
+    launcher = [str(ROOT / "spark-submit.sh"), *FAST_START]
+    for side, step in KILLS:
+        killed = [*launcher, str(ROOT / "tests/faults/killed_stream.py"), side, step, "--config", str(settings)]
+        done = subprocess.run(
+            killed, capture_output=True, text=True, env=environment(), check=False, start_new_session=True, timeout=300
+        )
+        assert done.returncode == -9, f"{side} {step}: {done.stdout[-1000:]}{done.stderr[-2000:]}"
+    for job, is_new in (("stream_feedback", True), ("ingest", False)):
+        whole = [*launcher, str(ROOT / f"jobs/{job}.py"), "--config", str(settings)]
+        done = subprocess.run(whole, capture_output=True, text=True, env=environment(), check=False, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert ("silver.ratings: " in done.stderr) is is_new
+        assert landing.check(spark) == 12
+    shown(len(KILLS), "kill -9")

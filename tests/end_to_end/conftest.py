@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +67,35 @@ def environment() -> dict[str, str]:
     dropped = {"PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON", "PYTHONPATH"}
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return {**kept, "PROMO_SPARK_VENV": sys.prefix}
+
+
+def kill_when(
+    command: Sequence[str], *signs: str, folder: Path, variables: Mapping[str, str], seconds: float = 0.0
+) -> str:
+    """Start a command, and ``kill -9`` its whole process group some time after its log shows one of the signs.
+
+    Returns:
+        The log so far.
+    """
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=variables,
+        start_new_session=True,
+        cwd=folder,
+    )
+    log: list[str] = []
+    for line in process.stdout or ():
+        log.append(line)
+        if any(sign in line for sign in signs):
+            time.sleep(seconds)
+            break
+    assert process.poll() is None, f"ended before {signs}:\n{''.join(log)[-3000:]}"
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    return "".join(log)
 
 
 def make_place(folder: Path, *, like: Place | None = None) -> Place:

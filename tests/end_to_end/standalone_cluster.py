@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import pyspark
 
@@ -28,10 +29,12 @@ class Cluster:
 
     Attributes:
         url: Of the master.
+        web_port: Of the master's page.
         workers: Processes of the two workers; each leads a group that its executors belong to.
     """
 
     url: str
+    web_port: int
     workers: tuple[subprocess.Popen[bytes], ...]
 
     def executors(self) -> list[int]:
@@ -63,15 +66,8 @@ def alive_workers(web_port: int) -> int:
         return 0
 
 
-@contextmanager
-def standalone_cluster(folder: Path) -> Iterator[Cluster]:
-    """Start a cluster that works in a folder, and end it.
-
-    Args:
-        folder: For its log and the folders of its workers, ``work1`` and ``work2``.
-    """
-    port, web = free_port(), free_port()
-    url = f"spark://127.0.0.1:{port}"
+def launched(folder: Path, log: TextIO, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start a daemon of Spark's, leader of a group of processes."""
     own = {
         **environment(),
         "SPARK_NO_DAEMONIZE": "1",
@@ -79,27 +75,44 @@ def standalone_cluster(folder: Path) -> Iterator[Cluster]:
         "SPARK_HOME": str(SPARK_CLASS.parents[1]),
         # Executors import what the project's environment holds, and nothing from this test.
         "PYSPARK_PYTHON": sys.executable,
+        "SPARK_LOCAL_DIRS": str(folder / "scratch"),
     }
-    master = ["Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(web)]
-    worker = ["Worker", "--host", "127.0.0.1", "--cores", "1", "--memory", "1g", "--webui-port", "0"]
-    commands = [master, *([*worker, "--work-dir", str(folder / f"work{number}"), url] for number in (1, 2))]
+    return subprocess.Popen(
+        [str(SPARK_CLASS), f"{DEPLOY}.{name.lower()}.{name}", *arguments],
+        env=own,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def worker_arguments(folder: Path, number: int, url: str) -> list[str]:
+    resources = ["--host", "127.0.0.1", "--cores", "1", "--memory", "1g", "--webui-port", "0"]
+    return [*resources, "--work-dir", str(folder / f"work{number}"), url]
+
+
+@contextmanager
+def standalone_cluster(folder: Path, *properties: str) -> Iterator[Cluster]:
+    """Start a cluster that works in a folder, and end it.
+
+    Args:
+        folder: For its log and the folders of its workers, ``work1`` and ``work2``.
+        *properties: Arguments of master and workers alike.
+    """
+    port, web = free_port(), free_port()
+    url = f"spark://127.0.0.1:{port}"
     log = (folder / "cluster.log").open("w")
-    running = [
-        subprocess.Popen(
-            [str(SPARK_CLASS), f"{DEPLOY}.{name[0].lower()}{name[1:]}.{name}", *rest],
-            env=own,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        for name, *rest in commands
+    place = ["--host", "127.0.0.1", "--port", str(port), "--webui-port", str(web)]
+    running = [launched(folder, log, "Master", *properties, *place)]
+    running += [
+        launched(folder, log, "Worker", *properties, *worker_arguments(folder, number, url)) for number in (1, 2)
     ]
     try:
         deadline = time.monotonic() + 90
         while alive_workers(web) < 2:
             assert time.monotonic() < deadline, (folder / "cluster.log").read_text()[-3000:]
             time.sleep(0.5)
-        yield Cluster(url, tuple(running[1:]))
+        yield Cluster(url, web, tuple(running[1:]))
     finally:
         for process in running:
             if process.poll() is None:

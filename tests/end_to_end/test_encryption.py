@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import ROOT, SAMPLE, environment
-from tests.end_to_end.test_cluster import Cluster, alive_workers, launched, standalone_cluster, worker_arguments
+from tests.end_to_end.standalone_cluster import (
+    Cluster,
+    alive_workers,
+    launched,
+    standalone_cluster,
+    worker_arguments,
+)
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 SECRET = "canary-secret-4711"  # noqa: S105  (of this test alone)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,7 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts import TABLES
 from promo_spark.contracts.table import TableContract
-from tests.end_to_end.conftest import Place, environment, make_place
+from tests.end_to_end.conftest import Place, environment, kill_when, make_place
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 Finished = tuple[Place, subprocess.CompletedProcess[str]]
@@ -111,32 +108,12 @@ def test_a_killed_run_goes_on_to_the_same_tables(
 ) -> None:
     undisturbed, _ = finished
     place = make_place(tmp_path / "place", like=undisturbed)
-    kill_when(place, killed_at)
+    kill_when(place.command("pipeline"), killed_at, folder=place.folder, variables=environment(), seconds=0.3)
     resumed = place.run("pipeline", "--set", "places.lock_wait_seconds=60")
     assert resumed.returncode == 0, resumed.stdout[-3000:]
     got, expected = contents(spark, place), contents(spark, undisturbed)
     assert got.keys() == expected.keys()
     assert [name for name in expected if got[name] != expected[name]] == []
-
-
-def kill_when(place: Place, sign: str) -> None:
-    """Start the pipeline and ``kill -9`` its whole process group once the log shows the sign."""
-    process = subprocess.Popen(
-        place.command("pipeline"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(),
-        start_new_session=True,
-        cwd=place.folder,
-    )
-    for line in process.stdout or ():
-        if sign in line:
-            time.sleep(0.3)
-            break
-    process.send_signal(0)  # still there: the kill is real
-    os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
 
 
 def test_after_a_run_with_another_budget_the_plan_is_made_again(finished: Finished) -> None:

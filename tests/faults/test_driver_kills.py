@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +10,7 @@ import pytest
 import yaml
 from pyspark.sql import SparkSession
 
-from tests.end_to_end.conftest import Place, environment, make_place
+from tests.end_to_end.conftest import Place, environment, kill_when, make_place
 from tests.faults.conftest import Shown
 from tests.faults.made_retailer import DAY, QUICK, exports, source, write_files
 from tests.faults.stored_rows import AUDIT, all_rows
@@ -42,39 +38,13 @@ KILLS = (
 )
 
 
-def started(place: Place) -> subprocess.Popen[str]:
-    made = place.folder / "made.yaml"
-    return subprocess.Popen(
-        place.command(JOB, "--config", str(made), "--set", "places.lock_wait_seconds=60"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(),
-        start_new_session=True,
-        cwd=place.folder,
-    )
+def arguments(place: Place) -> tuple[str, ...]:
+    return (JOB, "--config", str(place.folder / "made.yaml"), "--set", "places.lock_wait_seconds=60")
 
 
-def killed(place: Place, signs: tuple[str, ...], seconds: float) -> str:
-    """Run until the log shows one of the signs, wait, and kill; the log so far."""
-    process = started(place)
-    log: list[str] = []
-    for line in process.stdout or ():
-        log.append(line)
-        if any(sign in line for sign in signs):
-            time.sleep(seconds)
-            break
-    assert process.poll() is None, f"ended before {signs}:\n{''.join(log)[-3000:]}"
-    os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    return "".join(log)
-
-
-def finished(place: Place) -> str:
-    process = started(place)
-    log, _ = process.communicate(timeout=900)
-    assert process.returncode == 0, log[-3000:]
-    return log
+def finish(place: Place) -> None:
+    run = place.run(*arguments(place))
+    assert run.returncode == 0, run.stdout[-3000:]
 
 
 @pytest.fixture
@@ -96,10 +66,16 @@ def places(spark: SparkSession, tmp_path: Path) -> Iterator[tuple[Place, Place]]
 
 def test_a_run_killed_in_every_stage(places: tuple[Place, Place], shown: Shown) -> None:
     undisturbed, disturbed = places
-    finished(undisturbed)
+    finish(undisturbed)
     for signs, seconds in KILLS:
-        killed(disturbed, tuple(signs.split("|")), seconds)
-    finished(disturbed)
+        kill_when(
+            disturbed.command(*arguments(disturbed)),
+            *signs.split("|"),
+            folder=disturbed.folder,
+            variables=environment(),
+            seconds=seconds,
+        )
+    finish(disturbed)
     expected, got = (all_rows(place.folder, without=(AUDIT.replace("w/", "warehouse/"),)) for place in places)
     assert got.keys() == expected.keys()
     assert [name for name in expected if got[name] != expected[name]] == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from promo_spark.contracts import TABLES
-from tests.end_to_end.conftest import FAST_START, ROOT, environment
+from tests.end_to_end.conftest import FAST_START, ROOT, environment, kill_when
 from tests.faults.conftest import Shown
 from tests.faults.object_storage import ObjectStorage, running_object_storage
 
@@ -70,24 +68,7 @@ class Place:
 
     def kill_at(self, sign: str) -> None:
         """Start the job and kill its process group once the log shows a sign."""
-        process = subprocess.Popen(
-            self.command(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=credentials(),
-            start_new_session=True,
-            cwd=self.folder,
-        )
-        seen = []
-        for line in process.stdout or ():
-            seen.append(line)
-            if sign in line:
-                break
-        else:
-            pytest.fail(f"the log never showed {sign!r}: {''.join(seen[-20:])}")
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill_when(self.command(), sign, folder=self.folder, variables=credentials())
 
 
 def credentials() -> dict[str, str]:

@@ -53,7 +53,7 @@ def run(stage: Stage) -> None:
     if requested is None:
         return
     for bronze in BRONZE:
-        stage.store.undo_wrong_append(bronze)  # only the newest commit can be undone, and it will be another
+        stage.store.undo_wrong_append(bronze)  # purging leaves nothing by which a load cut short could be told
     tables = in_safe_order(stored_tables(stage.spark, roots(stage)))
     subjects = _subjects(stage, requested)
     if _was_done(stage, requested) and not is_found(stage.spark, tables, subjects):

@@ -149,14 +149,13 @@ def open_door(stage: Stage) -> str:
     return ensure_key(stage.settings.places, known=known_customer(stage))
 
 
-def take_in(stage: Stage, silver: TableContract, load: Load | None, key_file: str) -> dict[str, float]:
+def take_in(stage: Stage, silver: TableContract, load: Load | None) -> dict[str, float]:
     """Bring one table's new files, if any, into bronze, and what bronze holds beyond silver into silver.
 
     Returns:
         Figures to log.
     """
     if load is not None:
-        _keep_identities(stage, [load], key_file)
         _append_to_bronze(stage, load)
     return _bring_to_silver(stage, silver, is_new=load is not None)
 
@@ -166,17 +165,14 @@ def _take_in(
 ) -> dict[str, float]:
     own = {load.silver.entity: load for load in loads if load.silver in tables}
     with door:  # the lanes write the same identity tables
-        _keep_identities(stage, list(own.values()), key_file)
+        keep_identities(stage, list(own.values()), key_file)
     figures: dict[str, float] = {}
     for silver in tables:
-        load = own.get(silver.entity)
-        if load is not None:
-            _append_to_bronze(stage, load)
-        figures.update(_bring_to_silver(stage, silver, is_new=load is not None))
+        figures.update(take_in(stage, silver, own.get(silver.entity)))
     return figures
 
 
-def _keep_identities(stage: Stage, loads: list[Load], key_file: str) -> None:
+def keep_identities(stage: Stage, loads: list[Load], key_file: str) -> None:
     """Keep raw ids and the raw text of faulty records under the identity root, where missing."""
     named = [
         load.received.select(F.col(RAW_CUSTOMER_ID)).distinct()

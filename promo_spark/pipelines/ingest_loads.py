@@ -112,12 +112,11 @@ def file_load(
     """
     source = stage.settings.source
     how = reading_fingerprint(stage, table)
-    # The number comes before the look at what is held: a load that another run brings after it has this number, too.
-    number = newest_load(stage, bronze_of(silver)) + 1
+    held = _look_at_bronze(stage, silver)
     if table.mapping.database is not None:
-        return _database_load(stage, silver, table, table.mapping.database, key_file, number=number)
+        return _database_load(stage, silver, table, table.mapping.database, key_file, how=how, held=held)
     listed = [replace(file, sha256=_combined(file, how)) for file in list_files(stage.spark, table.mapping, only)]
-    files = _not_loaded(stage, silver, listed)
+    files = _not_loaded(stage, silver, listed, held)
     if not files:
         return None
     opened = open_records(stage.spark, table.mapping, files, _own_columns(table))
@@ -131,7 +130,8 @@ def file_load(
     mapped = map_records(records=records, mapping=table.mapping, silver=silver, time_zone=source.time_zone)
     stage.progress(f"{silver.entity}: {len(files)} new files, {sum(opened.counts.values()):,} records")
     counts = None if table.is_sampled else opened.counts
-    return _admitted(stage, Load(silver, mapped, None if counts is None else sum(counts.values()), number), key_file)
+    expected = None if counts is None else sum(counts.values())
+    return _admitted(stage, Load(silver, mapped, expected, held.newest + 1), key_file)
 
 
 def _admitted(stage: Stage, load: Load, key_file: str) -> Load | None:
@@ -150,22 +150,50 @@ def _admitted(stage: Stage, load: Load, key_file: str) -> Load | None:
 
 
 def _database_load(
-    stage: Stage, silver: TableContract, table: SourceTable, database: DatabaseTable, key_file: str, *, number: int
+    stage: Stage,
+    silver: TableContract,
+    table: SourceTable,
+    database: DatabaseTable,
+    key_file: str,
+    *,
+    how: str,
+    held: _Held,
 ) -> Load | None:
-    mapping, how = table.mapping, reading_fingerprint(stage, table)
-    needed, held = needed_columns(mapping), _reads_held(stage, silver)
-    read = read_new_rows(stage.spark, database, needed=needed, how=how, held=held)
+    mapping = table.mapping
+    read = read_new_rows(stage.spark, database, needed=needed_columns(mapping), how=how, held=held.files)
     if read is None:
         return None
     zone = stage.settings.source.time_zone
     mapped = map_records(records=read.records, mapping=mapping, silver=silver, time_zone=zone)
     stage.progress(f"{silver.entity}: {read.count:,} new records of {read.name}")
-    return _admitted(stage, Load(silver, mapped, read.count, number), key_file)
+    return _admitted(stage, Load(silver, mapped, read.count, held.newest + 1), key_file)
 
 
-def _reads_held(stage: Stage, silver: TableContract) -> set[tuple[str, str]]:
-    bronze = stage.store.read(bronze_of(silver)).select("source_file", "source_file_hash")
-    return {(row[0], row[1]) for row in bronze.distinct().collect()}
+@dataclass(frozen=True)
+class _Held:
+    """What bronze holds of a table, from one look: a load that another run brings after it has the next number, too.
+
+    Attributes:
+        files: Name and hash of each file, or read of a database.
+        newest: Number of the newest load; 0 where there is none.
+    """
+
+    files: set[tuple[str, str]]
+    newest: int
+
+    @property
+    def hashes(self) -> set[str]:
+        """Hashes of the files."""
+        return {digest for _, digest in self.files}
+
+
+def _look_at_bronze(stage: Stage, silver: TableContract) -> _Held:
+    bronze = bronze_of(silver)
+    if not stage.store.exists(bronze):
+        return _Held(set(), 0)
+    files = stage.store.read(bronze).groupBy("source_file", "source_file_hash")
+    rows = files.agg(F.max("ingest_sequence").alias("newest")).collect()
+    return _Held({(row[0], row[1]) for row in rows}, max((int(row.newest) for row in rows), default=0))
 
 
 def _own_columns(table: SourceTable) -> tuple[str, ...]:
@@ -188,8 +216,8 @@ def _combined(file: InputFile, how: str) -> str:
     return hashlib.sha256(f"{file.sha256}\0{how}".encode()).hexdigest()
 
 
-def _not_loaded(stage: Stage, silver: TableContract, files: Sequence[InputFile]) -> list[InputFile]:
-    known = _hashes_held(stage, silver)
+def _not_loaded(stage: Stage, silver: TableContract, files: Sequence[InputFile], held: _Held) -> list[InputFile]:
+    known = held.hashes
     new: list[InputFile] = []
     for file in files:
         twin = next((other for other in new if other.sha256 == file.sha256), None)
@@ -198,13 +226,6 @@ def _not_loaded(stage: Stage, silver: TableContract, files: Sequence[InputFile])
         elif file.sha256 not in known:
             new.append(file)
     return new
-
-
-def _hashes_held(stage: Stage, silver: TableContract) -> set[str]:
-    bronze = bronze_of(silver)
-    if not stage.store.exists(bronze):
-        return set()
-    return {row[0] for row in stage.store.read(bronze).select("source_file_hash").distinct().collect()}
 
 
 def _pseudonymised(mapped: DataFrame, key_file: str) -> DataFrame:
@@ -219,7 +240,7 @@ def _synthetic_loads(stage: Stage, source: SyntheticSource, key_file: str) -> li
     tables = synthetic_tables(stage.spark, source)
     loads = []
     for silver in (silver for silver in SILVER if silver.entity in tables):
-        held = _hashes_held(stage, silver)
+        held = _look_at_bronze(stage, silver).hashes
         if held - {digest}:
             raise SourceError(
                 f"{stage.settings.places.warehouse} holds {silver.entity} of another source or another simulated "

@@ -19,7 +19,7 @@ from promo_spark.contracts.source_settings import FilesSource
 from promo_spark.contracts.table import TableContract
 from promo_spark.errors import SourceError
 from promo_spark.pipelines import ingest
-from promo_spark.pipelines.ingest import open_door, take_in
+from promo_spark.pipelines.ingest import keep_identities, open_door, take_in
 from promo_spark.pipelines.ingest_loads import file_load, reading_fingerprint, source_tables
 from promo_spark.runtime import Stage
 from promo_spark.runtime.inputs import reading
@@ -55,7 +55,8 @@ def _follow(stage: Stage, silver: TableContract, table: SourceTable, key_file: s
     def take(paths: frozenset[str]) -> None:
         with reading(table.mapping.path):
             load = file_load(stage, silver, table, key_file, only=paths)
-            figures.update(take_in(stage, silver, load, key_file))
+            keep_identities(stage, [] if load is None else [load], key_file)
+            figures.update(take_in(stage, silver, load))
 
     # Another mapping reads every file anew, as ingest does.
     name = f"{silver.entity}-{reading_fingerprint(stage, table)[:_HASH_DIGITS]}"

@@ -42,13 +42,17 @@ def _modules(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes
             yield f"{prefix}{entry.name}", entry.read_bytes()
 
 
-def run_identity(settings: Settings, store: Store) -> str:
+def run_identity(settings: Settings, basis: Mapping[str, str]) -> str:
     """Hash of code, contracts, settings, as_of_date and inputs.
 
     The inputs are what ingest has taken in: bronze tables only grow, and only by files not loaded
     before, so their versions stand for the content of every input file.
+
+    Args:
+        settings: Resolved settings.
+        basis: What ``present_basis`` returned.
     """
-    inputs = ",".join(f"{name}={version}" for name, version in _inputs(store).items())
+    inputs = ",".join(f"{table.name}={basis[table.name]}" for table in BRONZE)
     content = "|".join((code_fingerprint(), settings_fingerprint(settings), str(settings.as_of_date), inputs))
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 

@@ -178,8 +178,8 @@ class _Run:
 
     def _look_at_inputs(self) -> None:
         """What was taken in decides the stages after it."""
-        self.run_id = run_identity(self._settings, self._store)
         self._present = present_basis(self._settings, self._store)
+        self.run_id = run_identity(self._settings, self._present)
 
 
 def _most_awaited_first(pipelines: tuple[Pipeline, ...]) -> list[Pipeline]:
@@ -221,7 +221,9 @@ class _Work:
                 return False
             tracker.tables(stage.versions, stage.limitations)
             stage.metrics({"duration_seconds": seconds})
-            own_id = self.run_id if pipeline.is_dated else run_identity(self.settings, store)
+            own_id = (
+                self.run_id if pipeline.is_dated else run_identity(self.settings, present_basis(self.settings, store))
+            )
             tracking.tag_run_id(own_id)
             entry.finish(stage, own_id, seconds)
         told = {name: stage.figures[name] for name in pipeline.headlines if name in stage.figures}

@@ -61,8 +61,7 @@ def answers_in_force(*, consents: DataFrame, customers: DataFrame, purpose: str,
         customer_id, is_granted: a row for each customer who answered.
     """
     asked = consents.where((F.col("purpose") == purpose) & (F.col("from_date") <= F.lit(as_of_date)))
-    newest = F.max(F.struct("from_date", (~F.col("is_granted")).alias("is_refused")))
-    dated = asked.groupBy(CUSTOMER_ID).agg((~newest["is_refused"]).alias("is_granted"))
+    dated = asked.groupBy(CUSTOMER_ID).agg((~_newest_answer()["is_refused"]).alias("is_granted"))
     undated = customers.select(CUSTOMER_ID, F.col(UNDATED[purpose]).alias("is_granted"))
     said = dated.unionByName(undated.where(F.col("is_granted").isNotNull()))
     return said.groupBy(CUSTOMER_ID).agg(F.bool_and("is_granted").alias("is_granted"))
@@ -87,7 +86,7 @@ def keep_contactable(
         The rows that remain.
     """
     given = consents.where(F.col("from_date") <= F.lit(as_of_date))
-    newest = F.max(F.struct("from_date", (~F.col("is_granted")).alias("is_refused")))
+    newest = _newest_answer()
     undated = customers.select(CUSTOMER_ID, F.col(UNDATED[CONTACT]).alias("_undated")).where(
         F.col("_undated").isNotNull()
     )
@@ -107,6 +106,11 @@ def keep_contactable(
     silent = F.lit(silence == "granted") | F.col("_is_recorded").isNull()
     told = marked.where(F.coalesce(_may_contact(F.col("_undated"), F.col("_all"), own), silent))
     return told.select(*rows.columns)
+
+
+def _newest_answer() -> Expression:
+    """Of a group of answers the newest, of two of one day the refusal: from_date, is_refused."""
+    return F.max(F.struct("from_date", (~F.col("is_granted")).alias("is_refused")))
 
 
 def _may_contact(undated: Expression, of_all: Expression, own: Expression) -> Expression:

@@ -11,6 +11,7 @@ from pyspark.sql import types as T
 
 from promo_spark.contracts.consent import CUSTOMER_ID
 from promo_spark.contracts.source_settings import Frozen
+from promo_spark.contracts.sql_text import literal, quoted
 from promo_spark.contracts.table import AS_OF_DATE, Column, TableContract
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -74,7 +75,7 @@ class RoleViews:
 
     def grants(self, tables: Iterable[str], contracts: Iterable[TableContract]) -> list[str]:
         """Write the grants on the views to the group of the role's name, for platforms that have them."""
-        group = _quoted(self.name)
+        group = quoted(self.name)
         views = [f"GRANT SELECT ON VIEW {self._address(contract)} TO {group}" for contract in _shown(tables, contracts)]
         return [f"GRANT USAGE ON SCHEMA {self._schema} TO {group}", *views]
 
@@ -83,13 +84,13 @@ class RoleViews:
         return _qualified(f"{self.settings.schema_prefix}_{self.name}")
 
     def _address(self, contract: TableContract) -> str:
-        return f"{self._schema}.{_quoted(_flat(contract))}"
+        return f"{self._schema}.{quoted(_flat(contract))}"
 
     def _view(self, contract: TableContract, folder: str) -> str:
         seen = [(column, self._expression(contract, column)) for column in contract.columns]
         shown = [(column, expression) for column, expression in seen if expression is not None]
-        columns = ",\n  ".join(f"{_quoted(column.name)} COMMENT {_text(column.comment)}" for column, _ in shown)
-        select = ",\n  ".join(f"{expression} AS {_quoted(column.name)}" for column, expression in shown)
+        columns = ",\n  ".join(f"{quoted(column.name)} COMMENT {_text(column.comment)}" for column, _ in shown)
+        select = ",\n  ".join(f"{expression} AS {quoted(column.name)}" for column, expression in shown)
         return (
             f"CREATE OR REPLACE VIEW {self._address(contract)} (\n  {columns}\n)\nCOMMENT {_text(contract.grain)}\n"
             f"AS SELECT\n  {select}\nFROM {self._stored(contract, folder)}"
@@ -97,12 +98,12 @@ class RoleViews:
 
     def _stored(self, contract: TableContract, folder: str) -> str:
         if self.settings.tables_in is None:
-            return f"delta.{_quoted(folder)}"
-        return f"{_qualified(self.settings.tables_in)}.{_quoted(_flat(contract))}"
+            return f"delta.{quoted(folder)}"
+        return f"{_qualified(self.settings.tables_in)}.{quoted(_flat(contract))}"
 
     def _expression(self, contract: TableContract, column: Column) -> str | None:
         """A column as the role sees it; None where it does not."""
-        name = _quoted(column.name)
+        name = quoted(column.name)
         if column.sensitive:
             is_grouped = self.role.sensitive == "grouped"
             return _grouped(contract, name, self.settings.smallest_group) if is_grouped else None
@@ -127,7 +128,7 @@ def _grouped(contract: TableContract, name: str, smallest: int) -> str | None:
     """Only where a row is a customer does counting rows count customers; elsewhere nothing is shown."""
     if set(contract.key) - {AS_OF_DATE} != {CUSTOMER_ID}:
         return None
-    day = f"{_quoted(AS_OF_DATE)}, " if AS_OF_DATE in contract.key else ""
+    day = f"{quoted(AS_OF_DATE)}, " if AS_OF_DATE in contract.key else ""
     return f"CASE WHEN count(*) OVER (PARTITION BY {day}{name}) >= {smallest:d} THEN {name} END"
 
 
@@ -136,23 +137,9 @@ def _flat(contract: TableContract) -> str:
 
 
 def _qualified(name: str) -> str:
-    return ".".join(_quoted(part) for part in name.split("."))
-
-
-def _quoted(name: str) -> str:
-    """An identifier, whatever is in it.
-
-    >>> _quoted("a`; DROP")
-    '`a``; DROP`'
-    """
-    return f"`{name.replace('`', '``')}`"
+    return ".".join(quoted(part) for part in name.split("."))
 
 
 def _text(words: str) -> str:
-    r"""A string literal, whatever is in it.
-
-    >>> print(_text("the retailer's \\ day"))
-    'the retailer\'s \\ day'
-    """
-    escaped = words.replace("\\", "\\\\").replace("'", "\\'").replace("\n", " ")
-    return f"'{escaped}'"
+    """A string literal on one line: each view is one readable statement."""
+    return literal(words.replace("\n", " "))

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from promo_spark.runtime.delta_log import commit_note, newest_version, rows_written, version_of, wrong_files
+from promo_spark.runtime.merges import equal_keys
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def take_back_wrong_rows(spark: SparkSession, path: str, key: Sequence[str]) -> 
     present = sorted(held & set(wrong))
     if present:
         brought = spark.read.format("delta").load(path).where(F.col("_metadata.file_name").isin(present))
-        matches = " AND ".join(f"s.{name} = t.{name}" for name in key)
+        matches = equal_keys(key)
         target = DeltaTable.forPath(spark, path).alias("t")
         target.merge(brought.select(*key).distinct().alias("s"), matches).whenMatchedDelete().execute()
     return bool(present)

@@ -17,7 +17,7 @@ from pyspark.sql import types as T
 
 from promo_spark.errors import StorageError
 from promo_spark.runtime.files import list_names, read_text, remove_file
-from promo_spark.runtime.places import joined
+from promo_spark.runtime.places import joined, sql_name
 
 _COMMIT = re.compile(r"^(\d{20})\.json$")
 _CHECKPOINT = re.compile(r"^(\d{20})\.checkpoint(\..+)?\.parquet$")
@@ -88,8 +88,7 @@ def committed_at(spark: SparkSession, table: str, version: int) -> float | None:
 
 def rows_written(spark: SparkSession, table: str, version: int) -> int:
     """Rows that the commit of a version wrote, by its own account."""
-    infos = _commit_infos(spark, table, version)
-    return sum(int(info.get("operationMetrics", {}).get("numOutputRows", 0)) for info in infos)
+    return _metric(_commit_infos(spark, table, version), "numOutputRows")
 
 
 def bytes_written(spark: SparkSession, table: str, version: int) -> int:
@@ -106,7 +105,7 @@ def files_vacuumed(spark: SparkSession, table: str, version: int) -> int:
     """Files that vacuums removed since a version, by their own account."""
     commits = range(version + 1, newest_version(spark, table) + 1)
     infos = [info for commit in commits for info in _commit_infos(spark, table, commit)]
-    return sum(int(info.get("operationMetrics", {}).get("numDeletedFiles", 0)) for info in infos)
+    return _metric(infos, "numDeletedFiles")
 
 
 def drop_history(spark: SparkSession, table: str) -> int:
@@ -118,7 +117,7 @@ def drop_history(spark: SparkSession, table: str) -> int:
     Raises:
         StorageError: Delta wrote no checkpoint to stand on.
     """
-    quoted = f"delta.`{table.replace('`', '``')}`"
+    quoted = sql_name(table)
     first = newest_version(spark, table)
     spark.sql(f"ALTER TABLE {quoted} SET TBLPROPERTIES ('delta.checkpointInterval' = '1')")
     spark.sql(f"ALTER TABLE {quoted} UNSET TBLPROPERTIES ('delta.checkpointInterval')")
@@ -148,9 +147,15 @@ def wrong_files(spark: SparkSession, table: str) -> list[str]:
 
 
 def _has_wrong_rows(spark: SparkSession, table: str, version: int) -> bool:
-    notes = [info.get("userMetadata", "") for info in _commit_infos(spark, table, version)]
+    infos = _commit_infos(spark, table, version)
+    notes = [info.get("userMetadata", "") for info in infos]
     expected = [json.loads(note)[_EXPECTED] for note in notes if _EXPECTED in note]
-    return any(count != rows_written(spark, table, version) for count in expected)
+    return any(count != _metric(infos, "numOutputRows") for count in expected)
+
+
+def _metric(infos: list[dict[str, Any]], name: str) -> int:
+    """A count that commits give of themselves."""
+    return sum(int(info.get("operationMetrics", {}).get(name, 0)) for info in infos)
 
 
 def _is_upkeep(infos: list[dict[str, Any]]) -> bool:

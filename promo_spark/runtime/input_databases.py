@@ -25,6 +25,7 @@ from pyspark.sql import types as T
 
 from promo_spark.contracts.database_settings import DRIVERS, DatabaseTable
 from promo_spark.contracts.records import MALFORMED, ORIGIN, RAW_TEXT, RECORD
+from promo_spark.contracts.sql_text import quoted
 from promo_spark.errors import SettingsError, SourceError
 from promo_spark.runtime.input_headers import check_columns
 
@@ -82,7 +83,7 @@ def read_new_rows(
         if table.watermark is not None:
             _check_watermark(rows, table, table.watermark)
             rows = rows if low is None else _open(spark, table, _start(rows, low, table))
-        new = rows.select(*(F.col(_quoted(name)) for name in wanted))
+        new = rows.select(*(F.col(quoted(name)) for name in wanted))
         # The database may change between two reads: what was read once is what every step gets.
         kept = new.persist(StorageLevel.MEMORY_AND_DISK)
         count, high, is_newer, content = kept.agg(*_facts(kept, table, low)).collect()[0]
@@ -141,7 +142,7 @@ def _newest_read(table: DatabaseTable, how: str, held: Collection[tuple[str, str
 
 
 def _check_watermark(rows: DataFrame, table: DatabaseTable, name: str) -> None:
-    mark, dtype = F.col(_quoted(name)), rows.schema[name].dataType
+    mark, dtype = F.col(quoted(name)), rows.schema[name].dataType
     is_whole = isinstance(dtype, T.DecimalType) and dtype.scale == 0
     if '"' in name or "`" in name or not (is_whole or isinstance(dtype, _WATERMARKS)):
         raise SourceError(
@@ -178,31 +179,27 @@ def _start(rows: DataFrame, low: str, table: DatabaseTable) -> str:
 def _facts(rows: DataFrame, table: DatabaseTable, low: str | None) -> list[Expression]:
     """Rows, their highest watermark as text, whether it is beyond the last, and a hash of what whole tables hold."""
     if table.watermark is not None:
-        high = F.max(_quoted(table.watermark))
+        high = F.max(quoted(table.watermark))
         last = F.lit(low).cast(rows.schema[table.watermark].dataType)
         return [F.count("*"), high.cast("string"), F.coalesce(high > last, F.lit(True)), F.lit(None)]
-    row = F.struct(*(F.col(_quoted(name)) for name in rows.columns))
+    row = F.struct(*(F.col(quoted(name)) for name in rows.columns))
     content = F.xxhash64(F.to_json(row, {"ignoreNullFields": "false"}))
     return [F.count("*"), F.lit(None), F.lit(True), F.sum(content.cast("decimal(38,0)"))]
 
 
 def _as_records(rows: DataFrame, table: DatabaseTable, needed: list[str], name: str, digest: str) -> DataFrame:
-    row = F.struct(*(F.col(_quoted(column)) for column in needed))
+    row = F.struct(*(F.col(quoted(column)) for column in needed))
     origin = F.lit(name), F.lit(digest), _ordinal(rows, table)
     named = [value.alias(column) for value, column in zip(origin, ORIGIN, strict=True)]
     return rows.select(row.alias(RECORD), F.to_json(row).alias(RAW_TEXT), F.lit(False).alias(MALFORMED), *named)
 
 
 def _ordinal(rows: DataFrame, table: DatabaseTable) -> Expression:
-    key = [F.col(_quoted(column)) for column in table.key]
+    key = [F.col(quoted(column)) for column in table.key]
     hashed = F.xxhash64(*(column.cast("string") for column in key)).bitwiseAND(F.lit(_POSITIVE))
     if len(key) == 1 and isinstance(rows.schema[table.key[0]].dataType, T.IntegralType):
         return F.coalesce(key[0].cast("bigint"), hashed)
     return hashed
-
-
-def _quoted(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"
 
 
 def _hash(*parts: str) -> str:

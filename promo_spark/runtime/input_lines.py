@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.records import MALFORMED, ORIGIN, RAW_TEXT, RECORD
 from promo_spark.contracts.source_settings import TableMapping
+from promo_spark.contracts.sql_text import quoted
 from promo_spark.runtime.input_blocks import Block, KnownFile, block_offsets, numbered, pin_splits, positions
 from promo_spark.runtime.input_headers import check_columns, check_same_header, split_header
 from promo_spark.runtime.input_objects import check_objects, split_objects
@@ -103,7 +104,7 @@ def _survey(
 
 
 def _split_csv(lines: DataFrame, mapping: TableMapping, header: tuple[str, ...]) -> DataFrame:
-    fields = ", ".join(f"`{name.replace('`', '``')}` string" for name in (*header, _BROKEN))
+    fields = ", ".join(f"{quoted(name)} string" for name in (*header, _BROKEN))
     most = max(_MOST_CELLS, len(header) + 1)
     options = {
         "sep": mapping.delimiter,

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.records import MALFORMED, RAW_TEXT, RECORD
 from promo_spark.contracts.source_settings import TableMapping
+from promo_spark.contracts.sql_text import quoted
 from promo_spark.errors import SourceError
 from promo_spark.runtime.input_headers import check_columns
 
@@ -58,7 +59,7 @@ def split_objects(lines: DataFrame, needed: Sequence[str]) -> DataFrame:
     What closes the array early, or stands between the two, is then a fault too. So is a key given twice, and one that
     differs from a needed one in capitals alone: both readers would silently pass over a value.
     """
-    fields = ", ".join(f"`{name.replace('`', '``')}`: string" for name in dict.fromkeys([*needed, _END]))
+    fields = ", ".join(f"{quoted(name)}: string" for name in dict.fromkeys([*needed, _END]))
     text = F.col(RAW_TEXT)
     exact = F.when(text.rlike(_MANY_DIGITS), F.regexp_replace(text, _NUMBERS, '$1"$2"')).otherwise(text)
     bracketed = F.concat(F.lit("["), exact, F.lit(f',{{"{_END}": ""}}]'))

@@ -18,6 +18,7 @@ from pyspark.sql.types import StructType
 from promo_spark.contracts.records import MALFORMED, RAW_TEXT, RECORD
 from promo_spark.contracts.rows import local_frame
 from promo_spark.contracts.source_settings import TableMapping
+from promo_spark.contracts.sql_text import quoted
 from promo_spark.errors import SourceError
 from promo_spark.runtime.input_blocks import block_offsets, numbered, pin_splits, plain_path, positions
 from promo_spark.runtime.input_files import InputFile, fingerprint, fixed_folder, list_files
@@ -138,7 +139,7 @@ def _open_delta(
 
 
 def _as_records(rows: DataFrame, *placed: Expression) -> DataFrame:
-    row = F.struct(*(F.col(f"`{name.replace('`', '``')}`") for name in rows.columns))
+    row = F.struct(*(F.col(quoted(name)) for name in rows.columns))
     return rows.select(row.alias(RECORD), F.to_json(row).alias(RAW_TEXT), F.lit(False).alias(MALFORMED), *placed)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -9,6 +11,11 @@ from pyspark.sql import types as T
 from promo_spark.contracts.table import TableContract
 
 _END_OF_DAY = " 23:59:59.999999"
+
+
+def equal_keys(key: Iterable[str]) -> str:
+    """The condition under which a row ``s`` has the key of a row ``t``."""
+    return " AND ".join(f"s.{name} = t.{name}" for name in key)
 
 
 def merge_condition(contract: TableContract, rows: DataFrame) -> str:
@@ -21,7 +28,7 @@ def merge_condition(contract: TableContract, rows: DataFrame) -> str:
         contract: The table.
         rows: What comes; it is looked at, so it should be kept.
     """
-    equal = [f"s.{name} = t.{name}" for name in contract.key]
+    equal = [equal_keys(contract.key)]
     kinds = {column.name: column.dtype for column in contract.columns if not column.personal}
     days = [name for name in contract.key if isinstance(kinds.get(name), (T.DateType, T.TimestampType))]
     if not days:

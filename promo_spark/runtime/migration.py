@@ -12,9 +12,11 @@ from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
+from promo_spark.contracts.sql_text import literal, quoted
 from promo_spark.contracts.table import Column, TableContract
 from promo_spark.runtime.conflicts import recomputed
 from promo_spark.runtime.delta_log import stored_schema
+from promo_spark.runtime.places import sql_name
 from promo_spark.runtime.table_forms import (
     CONTRACT_PROPERTY,
     FORM_PROPERTY,
@@ -78,7 +80,7 @@ def plan_migration(spark: SparkSession, contract: TableContract, path: str) -> M
     obstacles += [f"column {name} is stored, and no longer in the contract" for name in gone]
     wanted = own_properties(contract)
     if any(detail.properties.get(name) != value for name, value in wanted.items()):
-        pairs = ", ".join(f"'{name}' = {_literal(value)}" for name, value in wanted.items())
+        pairs = ", ".join(f"'{name}' = {literal(value)}" for name, value in wanted.items())
         words = f"record the contract {wanted[CONTRACT_PROPERTY]}"
         changes.append(Change(words, (f"ALTER TABLE {{table}} SET TBLPROPERTIES ({pairs})",)))
     return Migration(contract, path, tuple(changes), tuple(obstacles))
@@ -90,7 +92,7 @@ def migrate(spark: SparkSession, migration: Migration) -> None:
     Raises:
         ConflictError: Another run wrote the table again and again.
     """
-    table = f"delta.`{migration.path.replace('`', '``')}`"
+    table = sql_name(migration.path)
     for change in migration.changes:
         for statement in change.statements:
             text = statement.replace("{table}", table)
@@ -98,8 +100,8 @@ def migrate(spark: SparkSession, migration: Migration) -> None:
 
 
 def _addition(column: Column, before: Column | None) -> Change:
-    place = "FIRST" if before is None else f"AFTER {_name(before.name)}"
-    declared = f"{_name(column.name)} {column.dtype.simpleString()} COMMENT {_literal(column.comment)} {place}"
+    place = "FIRST" if before is None else f"AFTER {quoted(before.name)}"
+    declared = f"{quoted(column.name)} {column.dtype.simpleString()} COMMENT {literal(column.comment)} {place}"
     return Change(
         f"add column {column.name} ({column.dtype.simpleString()}), NULL in every row it has",
         (f"ALTER TABLE {{table}} ADD COLUMNS ({declared})",),
@@ -113,7 +115,7 @@ def _not_addable(contract: TableContract, column: Column) -> list[str]:
 
 
 def _alterations(contract: TableContract, column: Column, field: T.StructField) -> Iterator[Change]:
-    name, was, now = _name(column.name), field.dataType.simpleString(), column.dtype.simpleString()
+    name, was, now = quoted(column.name), field.dataType.simpleString(), column.dtype.simpleString()
     if was != now and _is_same_or_wider(was, now):
         yield Change(
             f"widen column {column.name} from {was} to {now}",
@@ -125,7 +127,7 @@ def _alterations(contract: TableContract, column: Column, field: T.StructField) 
     if not field.nullable and column.name not in contract.required_columns:
         yield Change(f"let column {column.name} be NULL", (f"ALTER TABLE {{table}} ALTER COLUMN {name} DROP NOT NULL",))
     if field.metadata.get("comment") != column.comment:
-        comment = f"ALTER TABLE {{table}} ALTER COLUMN {name} COMMENT {_literal(column.comment)}"
+        comment = f"ALTER TABLE {{table}} ALTER COLUMN {name} COMMENT {literal(column.comment)}"
         yield Change(f"describe column {column.name} anew", (comment,))
 
 
@@ -188,12 +190,3 @@ def _decimal_digits(dtype: str) -> tuple[int, int] | None:
         return None
     precision, scale = (int(part) for part in dtype.removeprefix("decimal(").removesuffix(")").split(","))
     return precision - scale, scale
-
-
-def _name(column: str) -> str:
-    return f"`{column.replace('`', '``')}`"
-
-
-def _literal(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

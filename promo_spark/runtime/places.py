@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlparse
 
+from promo_spark.contracts.sql_text import quoted
+
 
 def is_local(place: str) -> bool:
     """Whether a path or URI lies on this machine's file system."""
@@ -25,3 +27,8 @@ def absolute(place: str) -> str:
 def joined(place: str, *parts: str) -> str:
     """A place below another."""
     return "/".join((place.rstrip("/"), *parts))
+
+
+def sql_name(place: str) -> str:
+    """The Delta table at a place, for a statement."""
+    return f"delta.{quoted(place)}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from promo_spark.contracts.settings import Settings
-from promo_spark.errors import ConflictError, StorageError
+from promo_spark.errors import StorageError
 from promo_spark.runtime.delta_log import committed_files
 from promo_spark.runtime.places import is_local, local_path
 
@@ -91,8 +91,6 @@ def without_leftovers(spark: SparkSession, tables: Iterable[str]) -> Iterator[No
     before = {table: _files(table) for table in local}
     try:
         yield
-    except ConflictError:  # another run is writing, too: what is new may be its own
-        raise
     except Exception:
         with suppress(OSError, ValueError):  # the fault itself is what must be told
             for table in local:

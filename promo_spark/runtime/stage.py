@@ -30,7 +30,7 @@ from promo_spark.runtime.pipeline import Pipeline
 from promo_spark.runtime.places import absolute, joined
 from promo_spark.runtime.store import Store, Written
 from promo_spark.runtime.streams import follow_files
-from promo_spark.runtime.tracking import CHALLENGER, Tracker, trial_run
+from promo_spark.runtime.tracking import CHALLENGER, Tracker, stage_run
 
 _LOG = logging.getLogger(__name__)
 
@@ -221,7 +221,7 @@ class Stage:
 
     def trial(self, name: str) -> AbstractContextManager[Tracker]:
         """Open a run of its own in MLflow, below the stage's, for one of several things tried."""
-        return trial_run(name, self.pipeline.name, self.run_id, self.settings.tracking.experiment)
+        return stage_run(self.pipeline.name, self.run_id, self.settings.tracking.experiment, name=name)
 
     def load_model(self, name: str, kind: type[MLReadable[Any]]) -> Any:  # noqa: ANN401  (the model that kind reads)
         """Load the model an earlier stage kept for this as_of_date.

@@ -17,13 +17,14 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from promo_spark.contracts import TABLES
+from promo_spark.contracts.sql_text import quoted
 from promo_spark.contracts.table import TableContract
 from promo_spark.runtime.delta_log import drop_history, files_vacuumed, newest_version
 from promo_spark.runtime.files import list_names
-from promo_spark.runtime.places import joined
+from promo_spark.runtime.places import joined, sql_name
+from promo_spark.runtime.table_forms import STATISTICS_PROPERTY, stored_properties
 
 _REJECTED = "_rejected"
-_STATISTICS = "delta.dataSkippingStatsColumns"
 _RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
 _VACUUM_ACCOUNT = "spark.databricks.delta.vacuum.logging.enabled"
 # A vacuum lists folders in this many tasks; Spark's 10,000 take a minute for a table of two files.
@@ -142,7 +143,7 @@ def _target(spark: SparkSession, path: str) -> DeltaTable:
 
 
 def _condition(on: Mapping[str, str]) -> str:
-    return " AND ".join(f"t.`{column}` = s.`{key}`" for column, key in on.items())
+    return " AND ".join(f"t.{quoted(column)} = s.{quoted(key)}" for column, key in on.items())
 
 
 def empty_table(spark: SparkSession, path: str) -> int:
@@ -160,7 +161,7 @@ def purge(spark: SparkSession, path: str) -> int:
         How many files went.
     """
     before = newest_version(spark, path)
-    spark.sql(f"REORG TABLE delta.`{path.replace('`', '``')}` APPLY (PURGE)")
+    spark.sql(f"REORG TABLE {sql_name(path)} APPLY (PURGE)")
     with settings_held(spark, {_VACUUM_ACCOUNT: "true"}):
         vacuum(spark, path, hours=0)
     count = files_vacuumed(spark, path, before)
@@ -178,8 +179,7 @@ def vacuum(spark: SparkSession, path: str, *, hours: float) -> None:
 
 def _keeps_text_statistics(spark: SparkSession, path: str) -> bool:
     """Whether smallest and largest texts of files may stand in the log: those of our own tables never do."""
-    properties = DeltaTable.forPath(spark, path).detail().select("properties").collect()[0][0]
-    named = properties.get(_STATISTICS)
+    named = stored_properties(spark, path).get(STATISTICS_PROPERTY)
     texts = {field.name for field in rows_of(spark, path).schema if isinstance(field.dataType, T.StringType)}
     return bool(texts) and (named is None or bool(texts & set(named.split(","))))
 
@@ -203,7 +203,10 @@ def settings_held(spark: SparkSession, values: Mapping[str, str]) -> Iterator[No
 def unknown_entries(spark: SparkSession, warehouse: str, identity: str, key_file: str) -> list[str]:
     """What lies in the roots and was not made by this system, so that somebody looks at it."""
     layers = {name.partition(".")[0] for name in TABLES}
-    known = {warehouse: {*layers, "models", "reports"}, identity: {"identity", "sends", key_file.rpartition("/")[2]}}
+    known = {
+        warehouse: {*layers, "models", "reports", "views", "checkpoints"},
+        identity: {"identity", "sends", key_file.rpartition("/")[2]},
+    }
     return [
         joined(root, name)
         for root, names in known.items()

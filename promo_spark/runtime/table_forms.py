@@ -14,6 +14,7 @@ from promo_spark.contracts.table import TableContract
 
 CONTRACT_PROPERTY = "promo_spark.contract"
 FORM_PROPERTY = "promo_spark.form"
+STATISTICS_PROPERTY = "delta.dataSkippingStatsColumns"
 # Statistics let reads skip files. Only what is ordered by time or load does, and gathering them for text and
 # decimals costs as much as writing the file.
 _SKIPPING = (T.DateType, T.TimestampType, T.IntegralType)
@@ -48,7 +49,7 @@ def create_table(spark: SparkSession, contract: TableContract, path: str) -> Non
         if not column.personal and isinstance(column.dtype, _SKIPPING) and column.name not in contract.partition_by
     ]
     builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(contract.schema()).comment(contract.grain)
-    for name, value in {**own_properties(contract), "delta.dataSkippingStatsColumns": ",".join(stats)}.items():
+    for name, value in {**own_properties(contract), STATISTICS_PROPERTY: ",".join(stats)}.items():
         builder = builder.property(name, value)
     if contract.partition_by:
         builder = builder.partitionedBy(*contract.partition_by)

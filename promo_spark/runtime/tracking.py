@@ -145,22 +145,25 @@ def parent_run(settings: Settings, settings_hash: str) -> Iterator[Run]:
 
 
 @contextmanager
-def stage_run(stage: str, run_id: str, experiment: str, *, parent: Run) -> Iterator[Tracker]:
-    """Open the run of one stage below that of the pipeline, which another thread may have opened."""
-    with _tracked(), mlflow.start_run(run_name=stage, parent_run_id=parent.info.run_id) as run:
+def stage_run(
+    stage: str, run_id: str, experiment: str, *, parent: Run | None = None, name: str | None = None
+) -> Iterator[Tracker]:
+    """Open the run of one stage; named otherwise, of one of several things tried within it.
+
+    Args:
+        stage: Name of the stage.
+        run_id: Identity of the run.
+        experiment: Before the names of registered models.
+        parent: The run to stand below, which another thread may have opened; unless given, the one open in this thread.
+        name: Of the run.
+    """
+    above = None if parent is None else parent.info.run_id
+    with _tracked(), mlflow.start_run(run_name=name or stage, nested=parent is None, parent_run_id=above) as run:
         mlflow.set_tags({RUN_ID_TAG: run_id, "promo_spark.stage": stage})
         tracker = Tracker(run, experiment)
         yield tracker
     if tracker.is_abandoned:
         discard(run)
-
-
-@contextmanager
-def trial_run(name: str, stage: str, run_id: str, experiment: str) -> Iterator[Tracker]:
-    """Open the run of one of several things tried, below that of the stage that is open in this thread."""
-    with _tracked(), mlflow.start_run(run_name=name, nested=True) as run:
-        mlflow.set_tags({RUN_ID_TAG: run_id, "promo_spark.stage": stage})
-        yield Tracker(run, experiment)
 
 
 def _without_formulas(rows: pd.DataFrame) -> pd.DataFrame:

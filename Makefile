@@ -44,7 +44,7 @@ test: lint
 
 ## the same and the slow ones: whole pipelines on real data, kill -9, a two-worker cluster
 test-all: lint
-	@$(ENVIRONMENT); ensure_java; ensure_local_address; $(PYTEST) $(ARGS)
+	@$(ENVIRONMENT); ensure_java; ensure_local_address; $(PYTEST) --hypothesis-profile=new $(ARGS)
 
 ## break things on purpose: kills, lost workers, bad files, full disks, two runs at once, erasure; a line per promise
 faults: setup-dev $(FAULTS)/.ready

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 from pyspark.sql import DataFrame, SparkSession
 
 from promo_spark.contracts.rows import contract_frame
@@ -16,6 +17,10 @@ from promo_spark.contracts.table import TableContract
 from promo_spark.runtime.session import CONFIGURATION
 
 ROOT = Path(__file__).parents[1]
+# Whether a change is good must not hang on the day's draw: the same examples in `make test`, new ones in `make test-all`.
+hypothesis_settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis_settings.register_profile("new", deadline=None)
+hypothesis_settings.load_profile("same")
 MakeRows = Callable[[TableContract, Sequence[Mapping[str, Any]]], DataFrame]
 
 

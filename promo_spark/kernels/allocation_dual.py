@@ -197,9 +197,10 @@ def lowest_in_box(curve: Floats, slope: Floats, low: Floats, high: Floats, start
         step = np.zeros(len(x))
         step[free] = -np.linalg.solve(curve[np.ix_(free, free)], grade[free])
         for length in (1.0, 0.5, 0.2, 0.05, 0.01, 0.001):
-            moved = np.clip(x + length * step, low, high) - x
+            reached = np.clip(x + length * step, low, high)
+            moved = reached - x
             if grade @ moved + 0.5 * moved @ curve @ moved < 0:
-                x = x + moved
+                x = reached  # not x + moved: rounding would leave the box by one unit in the last place
                 break
         else:
             x = _one_by_one(curve, slope, (low, high), x)

@@ -105,9 +105,9 @@ def _open(spark: SparkSession, table: DatabaseTable, beyond: str | None = None) 
     asked = table.table if beyond is None else f"(SELECT * FROM {table.table} WHERE {mark} > {beyond}) new_rows"  # noqa: S608  (a checked name, and a value that the database gave)
     reader = spark.read.format("jdbc").option("url", table.url).option("dbtable", asked)
     reader = reader.option("sessionInitStatement", _IN_UTC[table.kind])
-    # A clock without a zone stays one: the mapping says whose clock it is.
     # Named, because a driver that came with --jars is not found by the address alone.
     reader = reader.option("driver", DRIVERS[table.kind])
+    # A clock without a zone stays one: the mapping says whose clock it is.
     reader = reader.option("preferTimestampNTZ", True).option("fetchsize", table.fetch_rows)
     for option, value in _credentials(table).items():
         reader = reader.option(option, value)

@@ -12,7 +12,7 @@ from promo_spark.contracts.settings import Settings
 from promo_spark.errors import PromoSparkError
 from promo_spark.runtime.jobs import DEFAULT_CONFIG
 from promo_spark.runtime.lock import warehouse_lock
-from promo_spark.runtime.logs import configure_logs
+from promo_spark.runtime.logs import configure_logs, one_event
 from promo_spark.runtime.places import absolute
 from promo_spark.runtime.session import start_session
 from promo_spark.runtime.settings import load_settings
@@ -54,6 +54,6 @@ def run_query(
             store = Store(spark, warehouse=absolute(places.warehouse), identity=absolute(places.identity))
             sys.stdout.write(f"{answer(options, settings, store)}\n")
     except PromoSparkError as fault:
-        sys.stderr.write(f"error: {fault}\n")
+        sys.stderr.write(f"error: {one_event(str(fault))}\n")
         return fault.exit_code
     return 0

@@ -17,7 +17,7 @@ from promo_spark.contracts.table import TableContract
 from promo_spark.runtime.session import CONFIGURATION
 
 ROOT = Path(__file__).parents[1]
-# Whether a change is good must not hang on the day's draw: the same examples in `make test`, new ones in `make test-all`.
+# Whether a change is good must not hang on a draw: the same examples in `make test`, new ones in `make test-all`.
 hypothesis_settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis_settings.register_profile("new", deadline=None)
 hypothesis_settings.load_profile("same")

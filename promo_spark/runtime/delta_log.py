@@ -22,7 +22,7 @@ from promo_spark.runtime.places import joined, sql_name
 _COMMIT = re.compile(r"^(\d{20})\.json$")
 _CHECKPOINT = re.compile(r"^(\d{20})\.checkpoint(\..+)?\.parquet$")
 _ENTRY = re.compile(r"^(\d{20})\.")
-_LOG = "_delta_log"
+LOG_FOLDER = "_delta_log"
 _EXPECTED = "promo_spark.expected_rows"
 _TOKEN = "promo_spark.write"  # noqa: S105  (a name in Delta's log, no secret)
 # A load cut short is looked for among so many of the newest commits: every load before it looked, too.
@@ -69,8 +69,8 @@ def stored_schema(spark: SparkSession, table: str) -> T.StructType:
     for version in sorted(_versions(spark, table), reverse=True):
         for action in _actions(spark, table, version, "metaData"):
             return _schema(action["metaData"]["schemaString"])
-    checkpoints = sorted(name for name in list_names(spark, joined(table, _LOG)) if _CHECKPOINT.match(name))
-    newest = spark.read.parquet(joined(table, _LOG, checkpoints[-1]))
+    checkpoints = sorted(name for name in list_names(spark, joined(table, LOG_FOLDER)) if _CHECKPOINT.match(name))
+    newest = spark.read.parquet(joined(table, LOG_FOLDER, checkpoints[-1]))
     return _schema(newest.where("metaData IS NOT NULL").select("metaData.schemaString").collect()[0][0])
 
 
@@ -121,7 +121,7 @@ def drop_history(spark: SparkSession, table: str) -> int:
     first = newest_version(spark, table)
     spark.sql(f"ALTER TABLE {quoted} SET TBLPROPERTIES ('delta.checkpointInterval' = '1')")
     spark.sql(f"ALTER TABLE {quoted} UNSET TBLPROPERTIES ('delta.checkpointInterval')")
-    folder = joined(table, _LOG)
+    folder = joined(table, LOG_FOLDER)
     names = list_names(spark, folder)
     newest = max((int(found[1]) for found in map(_CHECKPOINT.match, names) if found), default=-1)
     if newest <= first:
@@ -163,7 +163,7 @@ def _is_upkeep(infos: list[dict[str, Any]]) -> bool:
 
 
 def _versions(spark: SparkSession, table: str) -> set[int]:
-    commits = (_COMMIT.match(name) for name in list_names(spark, joined(table, _LOG)))
+    commits = (_COMMIT.match(name) for name in list_names(spark, joined(table, LOG_FOLDER)))
     return {int(commit[1]) for commit in commits if commit}
 
 
@@ -172,5 +172,5 @@ def _commit_infos(spark: SparkSession, table: str, version: int) -> list[dict[st
 
 
 def _actions(spark: SparkSession, table: str, version: int, kind: str) -> list[dict[str, Any]]:
-    text = read_text(spark, joined(table, _LOG, f"{version:020d}.json"))
+    text = read_text(spark, joined(table, LOG_FOLDER, f"{version:020d}.json"))
     return [action for action in map(json.loads, text.splitlines()) if kind in action]

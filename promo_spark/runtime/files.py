@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -92,6 +93,17 @@ def remove_file(spark: SparkSession, place: str) -> None:
     """Remove a file; one that is not there is no fault."""
     system, path_on_it = _hadoop(spark, place)
     system.delete(path_on_it, False)
+
+
+def remove_empty_folder(spark: SparkSession, place: str) -> None:
+    """Remove a folder; one that holds something stays."""
+    if is_local(place):  # Hadoop looks first and removes all then
+        with suppress(OSError):
+            local_path(place).rmdir()
+        return
+    system, path_on_it = _hadoop(spark, place)
+    if not list(system.listStatus(path_on_it)):
+        system.delete(path_on_it, False)
 
 
 def remove_folder(spark: SparkSession, place: str) -> bool:

@@ -14,14 +14,13 @@ from pyspark.sql import SparkSession
 
 from promo_spark.contracts.settings import Settings
 from promo_spark.errors import StorageError
-from promo_spark.runtime.delta_log import committed_files
+from promo_spark.runtime.delta_log import LOG_FOLDER, committed_files
 from promo_spark.runtime.places import is_local, local_path
 
 _MEGABYTE = 1024 * 1024
 _FULL = ("No space left on device", "Disk quota exceeded", "disk is full", "not enough space")
 _SQLITE = "sqlite:///"
 _SCRATCH = "spark.local.dir"
-_LOG = "_delta_log"
 
 
 def require_room(place: str, needed: int, what: str) -> None:
@@ -103,14 +102,16 @@ def _remove_new(spark: SparkSession, table: Path, before: set[Path]) -> None:
     kept = {table / name for name in committed_files(spark, str(table), since=_names_of_commits(new))}
     for path in new:
         whose = path.with_name(path.name.removeprefix(".").removesuffix(".crc"))
-        is_log = path.parent.name == _LOG
+        is_log = path.parent.name == LOG_FOLDER
         if (is_log and ".tmp" in path.name) or (not is_log and path not in kept and whose not in kept):
             path.unlink(missing_ok=True)
 
 
 def _names_of_commits(files: Iterable[Path]) -> list[int]:
     return [
-        int(path.stem) for path in files if path.parent.name == _LOG and path.suffix == ".json" and path.stem.isdigit()
+        int(path.stem)
+        for path in files
+        if path.parent.name == LOG_FOLDER and path.suffix == ".json" and path.stem.isdigit()
     ]
 
 

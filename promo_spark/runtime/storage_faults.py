@@ -36,15 +36,14 @@ def guarded(
         contract: The table.
         path: Its folder.
         least_free: Bytes that must be free beside as many as the table's last commit added.
-        is_alone: Nobody else writes the warehouse meanwhile: what a failed write left is removed.
+        is_alone: Nobody else writes the table meanwhile: what a failed write left is removed.
 
     Raises:
         StorageError: There is no room, or the folder cannot be written; names both.
     """
     last = bytes_written(spark, path, newest_version(spark, path)) if is_local(path) else 0
     require_room(path, least_free + last, contract.name)
-    # Several warehouses may share an identity root.
-    own = (path, f"{path}_rejected") if is_alone and contract.layer != "identity" else ()
+    own = (path, f"{path}_rejected") if is_alone else ()
     with _named_faults(contract, path), without_leftovers(spark, own):
         yield
 

@@ -153,7 +153,7 @@ class Store:
                 accepted, rejected = self._write_appended(contract, frame, expected, unless), 0
             return Written(accepted, rejected, self.version(contract))
 
-        with guarded(self._spark, contract, path, least_free=self._least_free, is_alone=self._is_alone):
+        with guarded(self._spark, contract, path, least_free=self._least_free, is_alone=self._writes_alone(contract)):
             return recomputed(attempt, table=contract.name, path=path)
 
     def _create(self, contract: TableContract) -> None:
@@ -165,8 +165,12 @@ class Store:
             self._same_contract(contract, path)
             self._known.add(known)
             return
-        create_table(self._spark, contract, path)
+        create_table(self._spark, contract, path, is_alone=self._writes_alone(contract))
         self._known.add(known)
+
+    def _writes_alone(self, contract: TableContract) -> bool:
+        """Whether nobody else writes the table meanwhile: several warehouses may share an identity root."""
+        return self._is_alone and contract.layer != "identity"
 
     def _same_contract(self, contract: TableContract, path: str) -> None:
         if stored_properties(self._spark, path).get(CONTRACT_PROPERTY) != contract_fingerprint(contract):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterable, Mapping
 
 from delta.tables import DeltaTable
@@ -11,6 +12,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from promo_spark.contracts.table import TableContract
+from promo_spark.runtime.delta_log import LOG_FOLDER, newest_version
+from promo_spark.runtime.files import list_names, remove_empty_folder, remove_file
+from promo_spark.runtime.places import joined
 
 CONTRACT_PROPERTY = "promo_spark.contract"
 FORM_PROPERTY = "promo_spark.form"
@@ -18,6 +22,8 @@ STATISTICS_PROPERTY = "delta.dataSkippingStatsColumns"
 # Statistics let reads skip files. Only what is ordered by time or load does, and gathering them for text and
 # decimals costs as much as writing the file.
 _SKIPPING = (T.DateType, T.TimestampType, T.IntegralType)
+# A first commit takes a fraction of it.
+_PATIENCE_SECONDS = 2.0
 
 
 def contract_fingerprint(contract: TableContract) -> str:
@@ -40,8 +46,16 @@ def own_properties(contract: TableContract) -> dict[str, str]:
     return {CONTRACT_PROPERTY: contract_fingerprint(contract), FORM_PROPERTY: json.dumps(form)}
 
 
-def create_table(spark: SparkSession, contract: TableContract, path: str) -> None:
-    """Create a table from its contract, where there is none."""
+def create_table(spark: SparkSession, contract: TableContract, path: str, *, is_alone: bool) -> None:
+    """Create a table from its contract, where there is none.
+
+    Args:
+        spark: Session.
+        contract: The table.
+        path: Its folder.
+        is_alone: Nobody else may be creating it meanwhile.
+    """
+    _clear_unfinished(spark, path, patience=0.0 if is_alone else _PATIENCE_SECONDS)
     stats = [
         column.name
         for column in contract.columns
@@ -54,6 +68,27 @@ def create_table(spark: SparkSession, contract: TableContract, path: str) -> Non
     if contract.partition_by:
         builder = builder.partitionedBy(*contract.partition_by)
     builder.execute()
+
+
+def _clear_unfinished(spark: SparkSession, path: str, *, patience: float) -> None:
+    """Remove what a creation left that was killed before its commit, and that Delta would take for the table.
+
+    Args:
+        spark: Session.
+        path: Folder of the table.
+        patience: Seconds after which the creation counts as dead; it may be another run's, and under way.
+    """
+    log = joined(path, LOG_FOLDER)
+    if LOG_FOLDER not in list_names(spark, path):
+        return
+    deadline = time.monotonic() + patience
+    while newest_version(spark, path) < 0 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if newest_version(spark, path) < 0:
+        for name in list_names(spark, log):
+            if name.startswith("."):  # commits, which may come at any moment, have other names
+                remove_file(spark, joined(log, name))
+        remove_empty_folder(spark, log)
 
 
 def stored_properties(spark: SparkSession, path: str) -> Mapping[str, str]:

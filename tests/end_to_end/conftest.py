@@ -94,7 +94,8 @@ def kill_when(
             break
     assert process.poll() is None, f"ended before {signs}:\n{''.join(log)[-3000:]}"
     os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    log += process.stdout or ()
+    assert process.wait() == -signal.SIGKILL, f"ended by itself at {signs}:\n{''.join(log)[-3000:]}"
     return "".join(log)
 
 

@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
@@ -13,6 +14,7 @@ from promo_spark.contracts.table import rejected_of
 from promo_spark.errors import ContractError, StorageError
 from promo_spark.runtime.merges import merge_condition
 from promo_spark.runtime.store import Store
+from promo_spark.runtime.table_forms import create_table
 from tests.conftest import MakeRows
 
 DAY = date(2017, 10, 30)
@@ -43,6 +45,34 @@ def test_a_date_is_replaced_and_others_stay(store: Store, make_rows: MakeRows) -
     assert (written.accepted, written.rejected) == (1, 0)
     assert {row.customer_id for row in store.read(AFFINITY).collect()} == {"c", "d"}
     assert [row.customer_id for row in store.read(AFFINITY, NEXT_DAY).collect()] == ["c"]
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_a_table_whose_creation_was_cut_short_is_created(
+    spark: SparkSession, make_rows: MakeRows, tmp_path: Path, is_alone: bool
+) -> None:
+    log = tmp_path / "warehouse/features/affinity/_delta_log"
+    log.mkdir(parents=True)
+    (log / ".00000000000000000000.json.a1b2.tmp").write_text("{")
+    (log / "..00000000000000000000.json.a1b2.tmp.crc").write_text("crc")
+    store = Store(spark, warehouse=str(tmp_path / "warehouse"), identity=str(tmp_path / "identity"), is_alone=is_alone)
+    store.write(AFFINITY, affinity(make_rows, "a"), as_of_date=DAY)
+    assert store.read(AFFINITY).count() == 1
+    assert not [path for path in log.iterdir() if "a1b2" in path.name]
+
+
+def test_a_table_that_another_run_is_creating_is_waited_for(store: Store, make_rows: MakeRows, tmp_path: Path) -> None:
+    """Its first commit has another name until it is whole; taken away, the other run would fail."""
+    there = Path(store.path(AFFINITY))
+    create_table(store.spark, AFFINITY, str(there), is_alone=True)
+    commit, unfinished = (there / "_delta_log" / name for name in (f"{0:020d}.json", f".{0:020d}.json.a1b2.tmp"))
+    commit.replace(unfinished)
+    other = Timer(1.0, unfinished.replace, (commit,))
+    other.start()
+    store.write(AFFINITY, affinity(make_rows, "b"), as_of_date=DAY)
+    other.join()
+    assert [row.customer_id for row in store.read(AFFINITY).collect()] == ["b"]
+    assert not unfinished.exists()
 
 
 @pytest.mark.slow

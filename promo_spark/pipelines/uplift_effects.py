@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
@@ -12,8 +13,10 @@ from promo_spark.contracts.rows import contract_frame, local_frame
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
 from promo_spark.kernels.decision_covariates import DECISION_COVARIATES
 from promo_spark.response.scores import OUTCOMES
-from promo_spark.response.uplift_choice import choose_learner
-from promo_spark.response.uplift_model import UpliftModel, fit_uplift
+from promo_spark.response.uplift_choice import LearnerChoice, choose_learner
+from promo_spark.response.uplift_learners import Prepared, prepare_learning
+from promo_spark.response.uplift_model import UpliftModel, make_model
+from promo_spark.response.uplift_rows import prepare_rows
 from promo_spark.response.uplift_segments import estimate_segment_uplift
 from promo_spark.runtime.stage import Stage
 
@@ -62,25 +65,25 @@ def learn_effects(stage: Stage, decisions: DataFrame, candidates: DataFrame) -> 
     if NO_ARM not in sizes or NO_ARM in few or not usable:
         return _give_up(stage, candidates, "no promotion can be compared with giving nothing")
     rows = decisions.where(F.col("arm").isin([NO_ARM, *usable]))
-    try:
-        learner, figures = _choose(stage, rows)
-        stage.progress(f"fitting what {', '.join(usable)} change, by {learner}")
-        model = fit_uplift(
-            rows=rows,
-            outcomes=OUTCOMES,
-            covariate_names=DECISION_COVARIATES,
-            learner=learner,
-            folds=settings.folds,
-            propensity_floor=settings.propensity_floor,
-            ridge=settings.ridge,
-            interval_level=settings.interval_level,
-            seed=stage.settings.seed,
-        )
-    except ValueError as fault:
-        return _give_up(stage, candidates, str(fault))
-    _keep(stage, model, rows)
-    _tell_segments(stage, rows, model.learnt_from)
-    return Effects(model.transform(candidates), learner, model.learnt_from, figures)
+    with ExitStack() as held:
+        try:
+            stage.progress(f"judging {', '.join(settings.learners)} of what {', '.join(usable)} change, out of fold")
+            prepared = prepare_rows(
+                rows=rows,
+                outcomes=OUTCOMES,
+                covariate_names=DECISION_COVARIATES,
+                folds=settings.folds,
+                propensity_floor=settings.propensity_floor,
+                seed=stage.settings.seed,
+            )
+            learning = prepare_learning(rows=held.enter_context(prepared), ridge=settings.ridge, depths=None)
+            choice = choose_learner(learning=learning, learners=settings.learners, seed=stage.settings.seed)
+            model = make_model(learning=learning, learnt=choice.learnt, interval_level=settings.interval_level)
+        except ValueError as fault:
+            return _give_up(stage, candidates, str(fault))
+        _keep(stage, model, rows)
+        _tell_segments(stage, learning)
+    return Effects(model.transform(candidates), choice.learnt.learner, model.learnt_from, _figures(stage, choice))
 
 
 def _give_up(stage: Stage, candidates: DataFrame, why: str) -> Effects:
@@ -89,25 +92,13 @@ def _give_up(stage: Stage, candidates: DataFrame, why: str) -> Effects:
     return Effects(candidates, None, None, contract_frame(stage.spark, LEARNERS))
 
 
-def _choose(stage: Stage, rows: DataFrame) -> tuple[str, DataFrame]:
-    """The learner with the least doubly robust loss out of fold, and how each did."""
-    settings = stage.settings.uplift
-    stage.progress(f"judging {', '.join(settings.learners)} out of fold")
-    choice = choose_learner(
-        rows=rows,
-        learners=settings.learners,
-        outcomes=OUTCOMES,
-        covariate_names=DECISION_COVARIATES,
-        folds=settings.folds,
-        propensity_floor=settings.propensity_floor,
-        ridge=settings.ridge,
-        seed=stage.settings.seed,
-    )
+def _figures(stage: Stage, choice: LearnerChoice) -> DataFrame:
+    """How each learner did out of fold, rows of response.learners."""
     told = [
         (one.learner, one.outcome, f"{one.metric}_{one.arm}", stage.as_of_date, one.value, one.standard_error)
         for one in choice.figures
     ]
-    return choice.learner, local_frame(stage.spark, told, LEARNERS.schema(all_nullable=True))
+    return local_frame(stage.spark, told, LEARNERS.schema(all_nullable=True))
 
 
 def _keep(stage: Stage, model: UpliftModel, rows: DataFrame) -> None:
@@ -127,20 +118,15 @@ def _keep(stage: Stage, model: UpliftModel, rows: DataFrame) -> None:
         )
 
 
-def _tell_segments(stage: Stage, rows: DataFrame, learnt_from: str) -> None:
+def _tell_segments(stage: Stage, learning: Prepared) -> None:
     """Write what each arm changes on average in each segment of today."""
-    settings = stage.settings.uplift
+    settings, learnt_from = stage.settings.uplift, learning.rows.learnt_from
     found = estimate_segment_uplift(
-        rows=rows,
+        learning=learning,
         members=stage.read(SEGMENT_CUSTOMERS),
         segment="segment_id",
-        outcomes=OUTCOMES,
-        covariate_names=DECISION_COVARIATES,
-        folds=settings.folds,
-        propensity_floor=settings.propensity_floor,
-        ridge=settings.ridge,
+        least_customers=settings.min_arm_customers,
         interval_level=settings.interval_level,
-        seed=stage.settings.seed,
     )
     told = [
         (

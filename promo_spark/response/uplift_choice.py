@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pyspark.sql import DataFrame
 
 from promo_spark.kernels.gram_regression import Floats
 from promo_spark.kernels.uplift_folds import Block, score_rows
 from promo_spark.kernels.uplift_judgement import LOSS, Judgement, curve_figures, gather_judgement, tally_figures
 from promo_spark.response.uplift_blocks import Gather, sum_blocks
 from promo_spark.response.uplift_groups import out_of_fold
-from promo_spark.response.uplift_learners import Learnt, Uplift, learn_uplift, prepare_learning
-from promo_spark.response.uplift_rows import PARTS, UpliftRows, prepare_rows
+from promo_spark.response.uplift_learners import Learnt, Prepared, Uplift, learn_uplift
+from promo_spark.response.uplift_rows import PARTS, UpliftRows
 
 ALL_ARMS = "all"
 _BINS = 200
@@ -45,60 +44,30 @@ class LearnerFigure:
 
 @dataclass(frozen=True)
 class LearnerChoice:
-    """The learners tried and the one to use: that with the least doubly robust loss on the first outcome."""
+    """Figures of every learner, and the one with the least doubly robust loss on the first outcome, fitted."""
 
     figures: tuple[LearnerFigure, ...]
-    learner: str
+    learnt: Learnt
 
 
-def choose_learner(
-    *,
-    rows: DataFrame,
-    learners: tuple[str, ...],
-    outcomes: tuple[str, ...],
-    covariate_names: tuple[str, ...],
-    folds: int = 3,
-    propensity_floor: float = 0.02,
-    ridge: float = 1.0,
-    depths: dict[str, float] | None = None,
-    seed: int = 0,
-) -> LearnerChoice:
+def choose_learner(*, learning: Prepared, learners: tuple[str, ...], seed: int = 0) -> LearnerChoice:
     """Fit every learner without each fold in turn, and judge it on that fold.
 
     Args:
-        rows: Decisions, see ``prepare_rows``.
+        learning: Of ``prepare_learning``.
         learners: Names, such as dr_linear and t_gbt.
-        outcomes: Columns of outcomes; the first one decides.
-        covariate_names: One per covariate.
-        folds: Parts of the customers for cross-fitting; at least 3 are made.
-        propensity_floor: See ``prepare_rows``.
-        ridge: Least penalty of linear models, in rows.
-        depths: Discount depth of ordered arms.
-        seed: Of the folds and of trees.
+        seed: Of trees.
 
     Raises:
-        ValueError: The rows or a learner's name are at fault, or no learner is named.
+        ValueError: There is no such learner, or none is named.
     """
     if not learners:
         raise ValueError("name at least one learner of uplift")
-    with prepare_rows(
-        rows=rows,
-        outcomes=outcomes,
-        covariate_names=covariate_names,
-        folds=folds,
-        propensity_floor=propensity_floor,
-        seed=seed,
-    ) as prepared:
-        learning = prepare_learning(rows=prepared, ridge=ridge, depths=depths)
-        figures = [
-            figure
-            for learner in learners
-            for figure in judge_learner(
-                rows=prepared, learnt=learn_uplift(prepared=learning, learner=learner, seed=seed)
-            )
-        ]
-    losses = {one.learner: one.value for one in figures if one.metric == LOSS and one.outcome == outcomes[0]}
-    return LearnerChoice(tuple(figures), min(learners, key=lambda name: losses[name]))
+    learnt = [learn_uplift(prepared=learning, learner=learner, seed=seed) for learner in learners]
+    figures = [figure for one in learnt for figure in judge_learner(rows=learning.rows, learnt=one)]
+    first = learning.rows.outcomes[0]
+    losses = {one.learner: one.value for one in figures if one.metric == LOSS and one.outcome == first}
+    return LearnerChoice(tuple(figures), min(learnt, key=lambda one: losses[one.learner]))
 
 
 def judge_learner(*, rows: UpliftRows, learnt: Learnt) -> list[LearnerFigure]:

@@ -1,4 +1,4 @@
-"""A fitted model of uplift as Spark's own kind of model, and the one call that fits it."""
+"""A fitted learner of uplift as Spark's own kind of model."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from promo_spark.kernels.effect_models import CONTROL, LinearUplift
 from promo_spark.kernels.gram_regression import Floats
 from promo_spark.response.uplift_blocks import matrix_of
 from promo_spark.response.uplift_groups import fit_groups
-from promo_spark.response.uplift_learners import learn_uplift, prepare_learning
-from promo_spark.response.uplift_rows import prepare_rows
+from promo_spark.response.uplift_learners import Learnt, Prepared
 from promo_spark.response.uplift_state import UpliftState, pack_state, unpack_state
 
 CONTRIBUTIONS = "contributions"
@@ -75,55 +74,21 @@ class UpliftModel(Model, DefaultParamsReadable["UpliftModel"], DefaultParamsWrit
         return dataset.withColumn(_RESULT, told).withColumns(columns).drop(_RESULT)
 
 
-def fit_uplift(
-    *,
-    rows: DataFrame,
-    outcomes: tuple[str, ...],
-    covariate_names: tuple[str, ...],
-    learner: str = "dr_linear",
-    folds: int = 3,
-    propensity_floor: float = 0.02,
-    ridge: float = 1.0,
-    interval_level: float = 0.9,
-    depths: dict[str, float] | None = None,
-    seed: int = 0,
-) -> UpliftModel:
-    """Learn what each arm adds to each outcome over no promotion.
-
-    A linear learner reads the decisions three times, whatever the number of outcomes and arms: a sample to
-    standardise by, the sums that nuisances come from, the sums of the doubly robust scores.
+def make_model(*, learning: Prepared, learnt: Learnt, interval_level: float = 0.9) -> UpliftModel:
+    """What a fitted learner says of each arm and outcome over no promotion, with intervals.
 
     Args:
-        rows: Decisions, see ``prepare_rows``.
-        outcomes: Columns of outcomes; binary or continuous.
-        covariate_names: One per covariate.
-        learner: Such as dr_linear or t_gbt.
-        folds: Parts of the customers for cross-fitting; at least 3 are made.
-        propensity_floor: See ``prepare_rows``.
-        ridge: Least penalty of linear models, in rows.
+        learning: What it was fitted on.
+        learnt: The fitted learner.
         interval_level: Of the intervals, such as 0.9.
-        depths: Discount depth of ordered arms, which then share a smooth response in it.
-        seed: Of the folds and of trees.
-
-    Raises:
-        ValueError: The rows or the learner's name are at fault.
     """
-    with prepare_rows(
-        rows=rows,
-        outcomes=outcomes,
-        covariate_names=covariate_names,
-        folds=folds,
-        propensity_floor=propensity_floor,
-        seed=seed,
-    ) as prepared:
-        learning = prepare_learning(rows=prepared, ridge=ridge, depths=depths)
-        learnt = learn_uplift(prepared=learning, learner=learner, seed=seed)
-        groups = None if isinstance(learnt.full, LinearUplift) else fit_groups(rows=prepared, learnt=learnt)
+    prepared = learning.rows
+    groups = None if isinstance(learnt.full, LinearUplift) else fit_groups(rows=prepared, learnt=learnt)
     state = UpliftState(
-        learner=learner,
+        learner=learnt.learner,
         arms=prepared.arms,
-        outcomes=outcomes,
-        covariate_names=covariate_names,
+        outcomes=prepared.outcomes,
+        covariate_names=prepared.covariate_names,
         learnt_from=prepared.learnt_from,
         half_width=normal_quantile(interval_level),
         standardiser=prepared.standardiser,
@@ -136,7 +101,7 @@ def fit_uplift(
         middle = learnt.mean_design[None]
         means, errors = learnt.full.uplift(middle)[0], learnt.full.errors(middle)[0]
         for place, arm in enumerate(prepared.arms[1:]):
-            for number, name in enumerate(outcomes):
+            for number, name in enumerate(prepared.outcomes):
                 state.diagnostics[f"mean_uplift_{name}_{arm}"] = float(means[place, number])
                 state.diagnostics[f"mean_uplift_{name}_{arm}_se"] = float(errors[place, number])
     return UpliftModel(state)

@@ -93,8 +93,33 @@ def prepare_rows(
     Raises:
         ValueError: Names every fault of the rows at once.
     """
-    n_folds = max(folds, FEWEST_FOLDS)
     _check_columns(rows, outcomes)
+    names = ("customer_id", "decision_id", "arm", PROPENSITY, COVARIATES, *outcomes)
+    optional = [name for name in ("propensities",) if name in rows.columns]
+    # Looked at several times before they are laid out, and often costly to compute.
+    given = rows.select(*dict.fromkeys(names), *optional).persist()
+    try:
+        return _lay_out(
+            given,
+            outcomes=outcomes,
+            covariate_names=covariate_names,
+            n_folds=max(folds, FEWEST_FOLDS),
+            propensity_floor=propensity_floor,
+            seed=seed,
+        )
+    finally:
+        given.unpersist()
+
+
+def _lay_out(
+    rows: DataFrame,
+    *,
+    outcomes: tuple[str, ...],
+    covariate_names: tuple[str, ...],
+    n_folds: int,
+    propensity_floor: float,
+    seed: int,
+) -> UpliftRows:
     rows, told, left_out = _compared(rows, outcomes, len(covariate_names), n_folds)
     arms = (CONTROL, *sorted(row["arm"] for row in told if row["arm"] != CONTROL))
     fold = F.pmod(F.xxhash64("customer_id", F.lit(seed)), F.lit(n_folds)).cast("int")

@@ -16,8 +16,7 @@ from promo_spark.kernels.doubly_robust import cluster_sums, normal_quantile
 from promo_spark.kernels.gram_regression import Floats, Standardiser
 from promo_spark.kernels.uplift_folds import score_rows
 from promo_spark.response.uplift_blocks import to_block, whole_customers
-from promo_spark.response.uplift_learners import prepare_learning
-from promo_spark.response.uplift_rows import prepare_rows
+from promo_spark.response.uplift_learners import Prepared
 
 _Maker = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
@@ -48,61 +47,37 @@ class SegmentUplift:
 
 
 def estimate_segment_uplift(
-    *,
-    rows: DataFrame,
-    members: DataFrame,
-    segment: str,
-    outcomes: tuple[str, ...],
-    covariate_names: tuple[str, ...],
-    folds: int = 3,
-    propensity_floor: float = 0.02,
-    ridge: float = 1.0,
-    interval_level: float = 0.9,
-    seed: int = 0,
+    *, learning: Prepared, members: DataFrame, segment: str, least_customers: int = 2, interval_level: float = 0.9
 ) -> list[SegmentUplift]:
     """Average cross-fitted doubly robust scores over the customers of each segment.
 
     Args:
-        rows: Decisions, see ``prepare_rows``.
+        learning: Of ``prepare_learning``.
         members: customer_id and the segment, one row per customer.
         segment: Column of the segment; few values.
-        outcomes: Columns of outcomes.
-        covariate_names: One per covariate.
-        folds: Parts of the customers for cross-fitting; at least 3 are made.
-        propensity_floor: See ``prepare_rows``.
-        ridge: Least penalty of the nuisances, in rows.
+        least_customers: Nothing is told of segments with fewer who had a decision: few scores say little of their own
+            spread.
         interval_level: Of the intervals.
-        seed: Of the folds.
 
     Returns:
         One entry per segment, arm and outcome, in that order.
-
-    Raises:
-        ValueError: The rows are at fault.
     """
-    with prepare_rows(
-        rows=rows,
-        outcomes=outcomes,
-        covariate_names=covariate_names,
-        folds=folds,
-        propensity_floor=propensity_floor,
-        seed=seed,
-    ) as prepared:
-        levels = prepare_learning(rows=prepared, ridge=ridge, depths=None).own_levels
-        schema = "customer_id string, decisions double, scores array<double>"
-        scored = prepared.frame.mapInArrow(_scorer(prepared.standardiser, levels), schema)
-        cells = [(arm, outcome) for arm in prepared.arms[1:] for outcome in outcomes]
-        count, figures = F.col("decisions"), []
-        for place in range(len(cells)):
-            score = F.col("scores")[place]
-            figures.append(F.array(F.sum(score), F.sum(score * score), F.sum(score * count)).alias(f"cell{place}"))
-        told = (
-            scored.join(members.select("customer_id", F.col(segment).cast("string").alias("segment")), "customer_id")
-            .groupBy("segment")
-            .agg(F.count("*").alias("customers"), F.sum(count).alias("n"), F.sum(count * count).alias("nn"), *figures)
-            .orderBy("segment")
-            .collect()
-        )
+    prepared, levels = learning.rows, learning.own_levels
+    schema = "customer_id string, decisions double, scores array<double>"
+    scored = prepared.frame.mapInArrow(_scorer(prepared.standardiser, levels), schema)
+    cells = [(arm, outcome) for arm in prepared.arms[1:] for outcome in prepared.outcomes]
+    count, figures = F.col("decisions"), []
+    for place in range(len(cells)):
+        score = F.col("scores")[place]
+        figures.append(F.array(F.sum(score), F.sum(score * score), F.sum(score * count)).alias(f"cell{place}"))
+    told = (
+        scored.join(members.select("customer_id", F.col(segment).cast("string").alias("segment")), "customer_id")
+        .groupBy("segment")
+        .agg(F.count("*").alias("customers"), F.sum(count).alias("n"), F.sum(count * count).alias("nn"), *figures)
+        .where(F.col("customers") >= least_customers)
+        .orderBy("segment")
+        .collect()
+    )
     reach = normal_quantile(interval_level)
     return [_entry(row, place, *cell, reach) for row in told for place, cell in enumerate(cells)]
 

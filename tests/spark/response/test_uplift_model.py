@@ -11,8 +11,9 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from promo_spark.response.uplift_model import UpliftModel, fit_uplift
+from promo_spark.response.uplift_model import UpliftModel
 from promo_spark.response.uplift_segments import estimate_segment_uplift
+from tests.spark.response.uplift_fits import fit_uplift, learning_from
 
 NAMES = ("spend", "visits", "constant")
 TRUTH = {"mild": (1.0, 1.0), "deep": (2.0, -1.5)}
@@ -46,7 +47,7 @@ def frame(spark: SparkSession, rows: pd.DataFrame) -> DataFrame:
 
 def fit(rows: DataFrame, **settings: Any) -> UpliftModel:
     told: dict[str, Any] = {"outcomes": ("margin_amount", "is_visited"), "covariate_names": NAMES, **settings}
-    return fit_uplift(rows=rows, **told)
+    return fit_uplift(rows, **told)
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +115,17 @@ class TestModel:
 @pytest.mark.spark
 def test_segments_have_their_own_mean_uplift_and_error(spark: SparkSession, rows: DataFrame) -> None:
     members = rows.groupBy("customer_id").agg(F.when(F.max("spend") > 0, "rich").otherwise("poor").alias("segment_id"))
-    told = estimate_segment_uplift(
-        rows=rows, members=members, segment="segment_id", outcomes=("margin_amount",), covariate_names=NAMES
-    )
+    with learning_from(rows, outcomes=("margin_amount",), covariate_names=NAMES) as learning:
+        told = estimate_segment_uplift(learning=learning, members=members, segment="segment_id")
+        larger = max(one.customers for one in told)
+        of_many = estimate_segment_uplift(
+            learning=learning, members=members, segment="segment_id", least_customers=larger
+        )
     assert [(one.segment, one.arm) for one in told] == [
         (segment, arm) for segment in ("poor", "rich") for arm in ("deep", "mild")
     ]
+    assert of_many == [one for one in told if one.customers == larger]
+    assert 0 < len(of_many) < len(told)
     plain = draw()
     is_rich = plain["spend"] > 0
     for one in told:

@@ -11,7 +11,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from promo_spark.response.safe_policy import compare_policies
 from promo_spark.response.uplift_choice import choose_learner
-from promo_spark.response.uplift_model import UpliftModel, fit_uplift
+from promo_spark.response.uplift_model import UpliftModel
+from tests.spark.response.uplift_fits import fit_uplift, learning_from
 
 NAMES = ("a", "b")
 
@@ -98,7 +99,7 @@ def test_wrong_costs_are_refused(alike: DataFrame) -> None:
 @pytest.mark.slow
 @pytest.mark.spark
 def test_trees_find_a_step_are_kept_and_hold_intervals(different: DataFrame, tmp_path: Path, few_trees: None) -> None:
-    model = fit_uplift(rows=different, outcomes=("margin_amount",), covariate_names=NAMES, learner="t_gbt")
+    model = fit_uplift(different, outcomes=("margin_amount",), covariate_names=NAMES, learner="t_gbt")
     model.write().save(str(tmp_path / "model"))
     told = UpliftModel.load(str(tmp_path / "model")).transform(different.where("arm = 'mailer'")).toPandas()
     high = np.stack(told["covariates"])[:, 0] > 0
@@ -117,12 +118,11 @@ def test_trees_find_a_step_are_kept_and_hold_intervals(different: DataFrame, tmp
 @pytest.mark.slow
 @pytest.mark.spark
 def test_the_learner_with_the_least_robust_loss_is_chosen(different: DataFrame, few_trees: None) -> None:
-    told = choose_learner(
-        rows=different, learners=("t_linear", "dr_gbt"), outcomes=("margin_amount",), covariate_names=NAMES
-    )
+    with learning_from(different, outcomes=("margin_amount",), covariate_names=NAMES) as learning:
+        told = choose_learner(learning=learning, learners=("t_linear", "dr_gbt"))
     figures = {(one.learner, one.metric): one for one in told.figures}
     losses = {name: figures[name, "dr_loss"].value for name in ("t_linear", "dr_gbt")}
-    assert told.learner == min(losses, key=lambda name: losses[name]) == "dr_gbt"
+    assert told.learnt.learner == min(losses, key=lambda name: losses[name]) == "dr_gbt"
     # The best policy takes the half that gains 3: 1.5 a customer.
     assert figures["dr_gbt", "policy_value"].value == pytest.approx(1.5, abs=0.15)
     assert figures["dr_gbt", "uplift_at_30"].value == pytest.approx(3, abs=0.4)
@@ -134,4 +134,4 @@ def test_without_xgboost_it_says_what_to_do(alike: DataFrame, monkeypatch: pytes
     monkeypatch.setitem(__import__("sys").modules, "xgboost", None)
     monkeypatch.setitem(__import__("sys").modules, "xgboost.spark", None)
     with pytest.raises(ValueError, match="xgboost-cpu"):
-        fit_uplift(rows=alike, outcomes=("margin_amount",), covariate_names=NAMES, learner="t_xgboost")
+        fit_uplift(alike, outcomes=("margin_amount",), covariate_names=NAMES, learner="t_xgboost")

@@ -7,8 +7,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from promo_spark.response.uplift_model import fit_uplift
 from promo_spark.response.uplift_rows import prepare_rows
+from tests.spark.response.uplift_fits import fit_uplift
 
 COLUMNS = "customer_id string, decision_id string, arm string, propensity double, covariates array<double>, y double"
 
@@ -70,14 +70,14 @@ def test_a_full_vector_must_sum_to_one(rows: DataFrame) -> None:
 @pytest.mark.spark
 def test_unknown_learners_and_columns_are_named(rows: DataFrame) -> None:
     with pytest.raises(ValueError, match="no uplift learner is called z_linear"):
-        fit_uplift(rows=rows, outcomes=("y",), covariate_names=("a", "b"), learner="z_linear")
+        fit_uplift(rows, outcomes=("y",), covariate_names=("a", "b"), learner="z_linear")
     with pytest.raises(ValueError, match="lack columns: z"):
-        fit_uplift(rows=rows, outcomes=("z",), covariate_names=("a", "b"))
+        fit_uplift(rows, outcomes=("z",), covariate_names=("a", "b"))
 
 
 @pytest.mark.spark
 def test_an_outcome_of_zeros_has_no_uplift(rows: DataFrame) -> None:
-    model = fit_uplift(rows=rows.withColumn("y", F.lit(0.0)), outcomes=("y",), covariate_names=("a", "b"))
+    model = fit_uplift(rows.withColumn("y", F.lit(0.0)), outcomes=("y",), covariate_names=("a", "b"))
     told = model.transform(rows.where("arm = 'mailer'")).toPandas()
     assert (told[["uplift_y", "uplift_y_low", "uplift_y_high"]].abs() < 1e-12).all().all()
 
@@ -96,7 +96,7 @@ def test_propensities_that_were_not_logged_are_estimated(spark: SparkSession) ->
         ],
         COLUMNS,
     )
-    model = fit_uplift(rows=rows, outcomes=("y",), covariate_names=("a", "b"), propensity_floor=0.05)
+    model = fit_uplift(rows, outcomes=("y",), covariate_names=("a", "b"), propensity_floor=0.05)
     told = model.diagnostics
     assert model.learnt_from == "observational"
     assert told["mean_uplift_y_mailer"] == pytest.approx(1.0, abs=0.2)
@@ -138,7 +138,7 @@ def test_arms_are_held_against_the_controls_of_their_own_decisions(spark: SparkS
             x = rng.normal()
             effect = 2.0 if own == "coupon" else 0.0
             told.append((f"c{place:04d}", decision, own, 0.5, [x, 1.0], level + x + effect + rng.normal()))
-    model = fit_uplift(rows=spark.createDataFrame(told, COLUMNS), outcomes=("y",), covariate_names=("a", "b"))
+    model = fit_uplift(spark.createDataFrame(told, COLUMNS), outcomes=("y",), covariate_names=("a", "b"))
     found = model.diagnostics
     for arm, truth in (("mailer", 0.0), ("coupon", 2.0)):
         error = found[f"mean_uplift_y_{arm}_se"]

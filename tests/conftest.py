@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[1]
 hypothesis_settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis_settings.register_profile("new", deadline=None)
 hypothesis_settings.load_profile("same")
+# Without the second compiler a JVM is ready sooner; of itself it has room for 48 MB of code then, which a pipeline fills.
+FAST_JVM = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 MakeRows = Callable[[TableContract, Sequence[Mapping[str, Any]]], DataFrame]
 
 
@@ -39,11 +41,10 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """One local session for the whole test run, tuned for many small jobs."""
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     scratch = tmp_path_factory.mktemp("spark")
-    fast_start = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
     tuning = {
         "spark.jars": delta_jars(),
         "spark.driver.memory": "2g",
-        "spark.driver.extraJavaOptions": f"{fast_start} -Dderby.system.home={scratch}",
+        "spark.driver.extraJavaOptions": f"{FAST_JVM} -Dderby.system.home={scratch}",
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.sql.shuffle.partitions": "2",
         "spark.default.parallelism": "2",

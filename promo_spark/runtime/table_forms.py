@@ -85,9 +85,11 @@ def _clear_unfinished(spark: SparkSession, path: str, *, patience: float) -> Non
     while newest_version(spark, path) < 0 and time.monotonic() < deadline:
         time.sleep(0.1)
     if newest_version(spark, path) < 0:
-        for name in list_names(spark, log):
-            if name.startswith("."):  # commits, which may come at any moment, have other names
+        for name in list_names(spark, log):  # but commits, which may come at any moment
+            if name.startswith("."):
                 remove_file(spark, joined(log, name))
+            elif name.startswith("_"):  # Delta makes one for staged commits
+                remove_empty_folder(spark, joined(log, name))
         remove_empty_folder(spark, log)
 
 

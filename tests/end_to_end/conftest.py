@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import FAST_JVM
+
 ROOT = Path(__file__).parents[2]
-FAST_START = ("--driver-java-options", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC", "--driver-memory", "2g")
+FAST_START = ("--driver-java-options", FAST_JVM, "--driver-memory", "2g")
 SAMPLE = ROOT / "tests/end_to_end/sample.yaml"
 
 

@@ -68,13 +68,14 @@ def test_a_run_killed_in_every_stage(places: tuple[Place, Place], shown: Shown) 
     undisturbed, disturbed = places
     finish(undisturbed)
     for signs, seconds in KILLS:
-        kill_when(
+        log = kill_when(
             disturbed.command(*arguments(disturbed)),
             *signs.split("|"),
             folder=disturbed.folder,
             variables=environment(),
             seconds=seconds,
         )
+        assert f"{signs.partition(':')[0]}: finished in" not in log, signs
     finish(disturbed)
     expected, got = (all_rows(place.folder, without=(AUDIT.replace("w/", "warehouse/"),)) for place in places)
     assert got.keys() == expected.keys()

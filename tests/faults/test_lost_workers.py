@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.conftest import ROOT, delta_jars
+from tests.conftest import FAST_JVM, ROOT, delta_jars
 from tests.end_to_end.conftest import environment
 from tests.end_to_end.standalone_cluster import Cluster, standalone_cluster
 from tests.faults.conftest import Shown
@@ -73,7 +73,7 @@ def driver(spark: SparkSession, cluster: Cluster, tmp_path: Path) -> Iterator[Dr
         "--jars": delta_jars(),
         "--driver-memory": "1g",
         "--executor-memory": "700m",
-        "--driver-java-options": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "--driver-java-options": FAST_JVM,
     }
     confs = {
         "spark.driver.host": "127.0.0.1",

@@ -22,7 +22,7 @@ from promo_spark.contracts.settings import Places
 from promo_spark.errors import LockedError
 from promo_spark.runtime.lock import warehouse_lock
 from promo_spark.runtime.store import Store
-from tests.conftest import ROOT, delta_jars
+from tests.conftest import FAST_JVM, ROOT, delta_jars
 from tests.faults.conftest import Shown
 
 pytestmark = [pytest.mark.promise("two runs at once: a serial result or a named error")]
@@ -91,7 +91,7 @@ def shared_storage(tmp_path: Path) -> dict[str, str]:
         "spark.jars": f"{delta_jars()},{jar}",
         "spark.delta.logStore.file.impl": "promo_spark.LinkedLogStore",
         "spark.driver.memory": "1g",
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "spark.driver.extraJavaOptions": FAST_JVM,
         "spark.ui.enabled": "false",
         "spark.sql.shuffle.partitions": "1",
     }

@@ -51,23 +51,27 @@ def test_a_date_is_replaced_and_others_stay(store: Store, make_rows: MakeRows) -
 def test_a_table_whose_creation_was_cut_short_is_created(
     spark: SparkSession, make_rows: MakeRows, tmp_path: Path, is_alone: bool
 ) -> None:
-    log = tmp_path / "warehouse/features/affinity/_delta_log"
-    log.mkdir(parents=True)
-    (log / ".00000000000000000000.json.a1b2.tmp").write_text("{")
-    (log / "..00000000000000000000.json.a1b2.tmp.crc").write_text("crc")
     store = Store(spark, warehouse=str(tmp_path / "warehouse"), identity=str(tmp_path / "identity"), is_alone=is_alone)
+    unfinished = uncommitted(store)
     store.write(AFFINITY, affinity(make_rows, "a"), as_of_date=DAY)
     assert store.read(AFFINITY).count() == 1
-    assert not [path for path in log.iterdir() if "a1b2" in path.name]
+    assert not unfinished.exists()
 
 
-def test_a_table_that_another_run_is_creating_is_waited_for(store: Store, make_rows: MakeRows, tmp_path: Path) -> None:
+def uncommitted(store: Store) -> Path:
+    """The table as it is while it is being created; its first commit, under the name that it has until it is whole."""
+    create_table(store.spark, AFFINITY, store.path(AFFINITY), is_alone=True)
+    log = Path(store.path(AFFINITY)) / "_delta_log"
+    for path in log.iterdir():
+        if path.is_file() and path.suffix != ".json":
+            path.unlink()
+    return (log / f"{0:020d}.json").rename(log / f".{0:020d}.json.a1b2.tmp")
+
+
+def test_a_table_that_another_run_is_creating_is_waited_for(store: Store, make_rows: MakeRows) -> None:
     """Its first commit has another name until it is whole; taken away, the other run would fail."""
-    there = Path(store.path(AFFINITY))
-    create_table(store.spark, AFFINITY, str(there), is_alone=True)
-    commit, unfinished = (there / "_delta_log" / name for name in (f"{0:020d}.json", f".{0:020d}.json.a1b2.tmp"))
-    commit.replace(unfinished)
-    other = Timer(1.0, unfinished.replace, (commit,))
+    unfinished = uncommitted(store)
+    other = Timer(1.0, unfinished.replace, (unfinished.with_name(f"{0:020d}.json"),))
     other.start()
     store.write(AFFINITY, affinity(make_rows, "b"), as_of_date=DAY)
     other.join()

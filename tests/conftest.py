@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 hypothesis_settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis_settings.register_profile("new", deadline=None)
 hypothesis_settings.load_profile("same")
-# Without the second compiler a JVM is ready sooner; of itself it has room for 48 MB of code then, which a pipeline fills.
+# Without its second compiler a JVM is ready sooner, but has room for 48 MB of code only: a pipeline fills that.
 FAST_JVM = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 MakeRows = Callable[[TableContract, Sequence[Mapping[str, Any]]], DataFrame]
 

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from promo_spark.kernels.gram_regression import Floats, Standardiser
 from promo_spark.kernels.uplift_folds import Block
+from promo_spark.response.arrow_matrices import matrix_of
 from promo_spark.response.uplift_rows import ARM, COVARIATES, FOLD, OUTCOMES, PART, PROPENSITY
 
 Gather = Callable[[Block], Sequence[Floats]]
@@ -97,13 +98,6 @@ def to_block(rows: pa.Table, standardiser: Standardiser) -> Block:
         clusters=is_first.cumsum(),
         parts=rows.column(PART).to_numpy().astype(np.int64),
     )
-
-
-def matrix_of(column: pa.ChunkedArray) -> Floats:
-    """Arrays of equal length as a matrix, shape (n_rows, length)."""
-    lists = column.combine_chunks()
-    values: Floats = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
-    return values.reshape(len(lists), -1)
 
 
 def _starts(customers: pa.ChunkedArray) -> np.ndarray:

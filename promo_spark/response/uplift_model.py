@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from promo_spark.kernels.doubly_robust import normal_quantile
 from promo_spark.kernels.effect_models import CONTROL, LinearUplift
 from promo_spark.kernels.gram_regression import Floats
-from promo_spark.response.uplift_blocks import matrix_of
+from promo_spark.response.arrow_matrices import matrix_of
 from promo_spark.response.uplift_groups import fit_groups
 from promo_spark.response.uplift_learners import Learnt, Prepared
 from promo_spark.response.uplift_state import UpliftState, pack_state, unpack_state

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+
 import numpy as np
-from pyspark.ml.classification import LogisticRegression
-from pyspark.ml.functions import array_to_vector, vector_to_array
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from threadpoolctl import threadpool_limits
 
+from promo_spark.kernels.arm_chances import ArmChances, fit_arm_chances
 from promo_spark.kernels.doubly_robust import trimming_limits
+from promo_spark.response.arrow_matrices import matrix_of
 
-_RIDGE = 1e-4
-_ITERATIONS = 50
+_FIT_ROWS = 100_000
+_CHANCES = "_chances"
+_Maker = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 def estimate_propensities(
@@ -19,7 +24,8 @@ def estimate_propensities(
 ) -> tuple[DataFrame, dict[str, float], tuple[DataFrame, ...]]:
     """Fill propensities that were not logged, and leave out the rows that no other arm compares with.
 
-    Each fold's come from a multinomial logistic regression on the covariates of the other folds.
+    Each fold's come from a multinomial logistic regression on the covariates of the other folds, fitted on the driver
+    on at most 100,000 rows, those of the customers with the lowest hashes: more would hardly move a few dozen weights.
 
     Args:
         numbered: customer_id, decision_id, arm_index, fold, propensity (NULL: to be estimated), covariates, ....
@@ -33,9 +39,7 @@ def estimate_propensities(
         The rows that are kept, every propensity filled; how well the arms overlap; what to unpersist in the end.
     """
     known = numbered.where(F.col("propensity").isNotNull())
-    unknown = numbered.where(F.col("propensity").isNull()).withColumn("_vector", array_to_vector(F.col("covariates")))
-    # Laid out by content: the sums inside the regression depend on the order of its input.
-    unknown = unknown.repartition(folds, "fold").sortWithinPartitions("customer_id", "decision_id").persist()
+    unknown = numbered.where(F.col("propensity").isNull()).persist()
     counts = np.zeros(n_arms)
     for row in unknown.groupBy("arm_index").count().collect():
         counts[row["arm_index"]] = row["count"]
@@ -46,34 +50,42 @@ def estimate_propensities(
             return known, {"one_armed_rows": float(counts.sum())}, ()
         raise ValueError("decisions without a logged propensity all have one arm: nothing says how it was chosen")
     limits = trimming_limits(counts / counts.sum(), floor)
-    filled = [_fill(unknown, fold, n_arms) for fold in range(folds)]
-    estimated = filled[0]
-    for part in filled[1:]:
-        estimated = estimated.unionByName(part)
+    told = unknown.mapInArrow(
+        _teller(_fit(unknown, folds, n_arms)), f"{unknown.schema.simpleString()[7:-1]},{_CHANCES}:array<double>"
+    )
     enough = F.lit(True)
     for arm in present.tolist():
-        enough = enough & (F.col("_chances")[arm] >= F.lit(float(limits[arm])))
-    judged = estimated.withColumn("propensity", F.col("_chances")[F.col("arm_index")]).withColumn("_kept", enough)
-    judged = judged.drop("_chances", "_vector").persist()
+        enough = enough & (F.col(_CHANCES)[arm] >= F.lit(float(limits[arm])))
+    judged = told.withColumn("propensity", F.col(_CHANCES)[F.col("arm_index")]).withColumn("_kept", enough)
+    judged = judged.drop(_CHANCES).persist()
     kept = judged.where("_kept").drop("_kept")
     return known.unionByName(kept), _overlap(judged), (unknown, judged)
 
 
-def _fill(unknown: DataFrame, fold: int, n_arms: int) -> DataFrame:
-    model = LogisticRegression(
-        featuresCol="_vector",
-        labelCol="arm_index",
-        probabilityCol="_probability",
-        family="multinomial",
-        regParam=_RIDGE,
-        maxIter=_ITERATIONS,
-    ).fit(unknown.where(F.col("fold") != fold))
-    told = model.transform(unknown.where(F.col("fold") == fold))
-    # Classes are numbered up to the last one seen.
-    missing = F.array_repeat(F.lit(0.0), n_arms)
-    chances = F.concat(vector_to_array(F.col("_probability")), missing)
-    filled: DataFrame = told.withColumn("_chances", chances).select(*unknown.columns, "_chances")
-    return filled
+def _fit(unknown: DataFrame, folds: int, n_arms: int) -> tuple[ArmChances, ...]:
+    """For each fold the chances by the other folds."""
+    hashed = unknown.orderBy(F.xxhash64("customer_id"), "customer_id", "decision_id").limit(_FIT_ROWS)
+    rows = hashed.select("arm_index", "fold", "covariates").toArrow()
+    arms, own, covariates = (rows.column(0).to_numpy(), rows.column(1).to_numpy(), matrix_of(rows.column(2)))
+    return tuple(fit_arm_chances(covariates[own != fold], arms[own != fold], n_arms) for fold in range(folds))
+
+
+def _teller(models: tuple[ArmChances, ...]) -> _Maker:
+    """Make the function that adds to Arrow batches the chances of each arm by the other folds."""
+
+    def tell(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with threadpool_limits(limits=1, user_api="blas"):
+            for batch in batches:
+                covariates = matrix_of(pa.chunked_array([batch.column("covariates")]))
+                folds = batch.column("fold").to_numpy()
+                told = np.zeros((len(folds), len(models[0].levels)))
+                for fold in np.unique(folds).tolist():
+                    told[folds == fold] = models[fold].of(covariates[folds == fold])
+                starts = pa.array(np.arange(len(told) + 1, dtype=np.int32) * told.shape[1])
+                lists = pa.ListArray.from_arrays(starts, pa.array(told.ravel()))
+                yield pa.RecordBatch.from_arrays([*batch.columns, lists], names=[*batch.schema.names, _CHANCES])
+
+    return tell
 
 
 def _overlap(judged: DataFrame) -> dict[str, float]:

@@ -1,0 +1,15 @@
+"""Columns of arrays as matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from promo_spark.kernels.gram_regression import Floats
+
+
+def matrix_of(column: pa.ChunkedArray) -> Floats:
+    """Arrays of equal length as a matrix, shape (n_rows, length)."""
+    lists = column.combine_chunks()
+    values: Floats = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
+    return values.reshape(len(lists), -1)

@@ -45,14 +45,14 @@ def pack_lists(
 def unpack_lists(lists: DataFrame) -> DataFrame:
     """One row per product of a list: customer_id, slot, rank (from 1), product_id, score, is_repeat."""
     # One row per list crosses from Python; the JVM takes it apart at a fraction of the cost.
-    entries = F.arrays_zip("products", "scores", "repeats")
-    return lists.select("customer_id", "slot", F.posexplode(entries).alias("place", "entry")).select(
+    # Values are looked up by their place: zipped, an entry would be an object of its own.
+    return lists.select("*", F.posexplode("products").alias("place", "product_id")).select(
         "customer_id",
         "slot",
         (F.col("place") + 1).alias("rank"),
-        F.col("entry.products").alias("product_id"),
-        F.col("entry.scores").alias("score"),
-        F.col("entry.repeats").alias("is_repeat"),
+        "product_id",
+        F.get("scores", F.col("place")).alias("score"),
+        F.get("repeats", F.col("place")).alias("is_repeat"),
     )
 
 

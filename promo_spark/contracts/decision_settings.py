@@ -57,7 +57,9 @@ class UpliftSettings(Frozen):
     ridge: float = Field(default=1.0, ge=0, description="Penalty of linear models, in customers")
     propensity_floor: float = Field(default=0.02, gt=0, lt=0.5, description="Estimated propensities below are trimmed")
     interval_level: float = Field(default=0.9, gt=0, lt=1)
-    min_arm_customers: int = Field(default=50, ge=2, description="Arms with fewer past customers are not learnt")
+    min_arm_customers: int = Field(
+        default=50, ge=2, description="Arms with fewer past customers are not learnt, segments with fewer not told of"
+    )
 
 
 class Limit(Frozen):

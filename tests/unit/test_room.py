@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from promo_spark.contracts.features import AFFINITY
 from promo_spark.contracts.identity import IDENTITY_CUSTOMERS
@@ -18,6 +18,7 @@ from promo_spark.contracts.table import TableContract
 from promo_spark.errors import StorageError, TrackingError
 from promo_spark.runtime import room
 from promo_spark.runtime.storage_faults import guarded
+from promo_spark.runtime.store import Store
 
 NO_SPARK = cast(SparkSession, None)  # local files are read without it
 MEGABYTE = 1024 * 1024
@@ -109,18 +110,19 @@ def test_a_write_that_succeeds_keeps_its_files(tmp_path: Path) -> None:
     [(AFFINITY, True, False), (AFFINITY, False, True), (IDENTITY_CUSTOMERS, True, True)],
 )
 def test_only_what_nobody_else_writes_is_tidied(
-    tmp_path: Path, contract: TableContract, is_alone: bool, stays: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contract: TableContract, is_alone: bool, stays: bool
 ) -> None:
-    table = tmp_path / "table"
-    table.mkdir()
+    store = Store(NO_SPARK, warehouse=str(tmp_path / "w"), identity=str(tmp_path / "i"), is_alone=is_alone)
+    table = Path(store.path(contract))
+    table.mkdir(parents=True)
 
-    def fail() -> None:
-        with guarded(NO_SPARK, contract, str(table), least_free=0, is_alone=is_alone):
-            (table / "part-0").touch()
-            raise OSError("conflict")
+    def fail(*_: object) -> None:
+        (table / "part-0").touch()
+        raise OSError("conflict")
 
+    monkeypatch.setattr(Store, "_create", fail)
     with pytest.raises(OSError, match="conflict"):
-        fail()
+        store.write(contract, cast(DataFrame, None))
     assert (table / "part-0").exists() == stays
 
 

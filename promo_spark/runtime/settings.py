@@ -24,6 +24,7 @@ _ENDINGS = (".yaml", ".yml")
 # As Spark's own spark.redaction.regex: what such a key holds is nobody's business.
 _SECRET = re.compile(r"(?i)secret|password|passwd|token|access[._-]?key|credential|account[._-]?key")
 _HIDDEN = "(hidden)"
+_ALIKE = 0.4  # of 1: below it a suggestion would only lead astray
 
 
 def load_settings(configs: Iterable[Path], overrides: Iterable[str] = ()) -> Settings:
@@ -208,8 +209,8 @@ def _describe(error: Mapping[str, Any], origins: Mapping[str, str]) -> str:
     origin = next((origins[name] for name in known if name in origins), "no file sets it")
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(parts[-1], _names_beside(parts), n=1, cutoff=0.4)
-        message = "unknown setting" + (f"; did you mean {near[0]}?" if near else "")
+        near = _nearest(parts[-1], _names_beside(parts))
+        message = "unknown setting" + (f"; did you mean {near}?" if near else "")
     elif error["type"] == "missing":
         message = "required, but not set"
     elif _SECRET.search(key):
@@ -219,6 +220,17 @@ def _describe(error: Mapping[str, Any], origins: Mapping[str, str]) -> str:
     elif "input" in error and not isinstance(error["input"], dict | list):
         message = f"{message}, got {shown(error['input'])}"
     return f"{origin}: {key or '(top level)'}: {message}"
+
+
+def _nearest(given: str, names: list[str]) -> str | None:
+    """The name most like what was given, whole or in its first letters: budjet means budget_amount."""
+
+    def likeness(name: str) -> float:
+        beginning = name[: len(given)]
+        return max(difflib.SequenceMatcher(None, given, text).ratio() for text in (name, beginning))
+
+    best = max(names, key=likeness, default=None)
+    return best if best is not None and likeness(best) >= _ALIKE else None
 
 
 def _hint(parts: list[str], given: object) -> str:

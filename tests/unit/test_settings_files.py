@@ -32,6 +32,14 @@ def test_what_is_nearer_wins(conf: Path) -> None:
     assert settings.promotions.offers[0].offer_id == "ten_off"
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"), [("budjet", "budget_amount"), ("weeeks", "weeks"), ("holdout", "holdout_rate")]
+)
+def test_an_unknown_setting_is_told_with_the_one_that_was_meant(conf: Path, given: str, meant: str) -> None:
+    with pytest.raises(SettingsError, match=rf"plan\.{given}: unknown setting; did you mean {meant}\?"):
+        load(conf, "include: base.yaml\n", f"plan.{given}=1")
+
+
 def test_another_source_replaces_the_whole_section(conf: Path) -> None:
     (conf / "base.yaml").write_text("as_of_date: 2017-10-30\nsource: {kind: synthetic, customers: 9}\n")
     settings = load(conf, "include: base.yaml\nsource: {kind: complete_journey}\n")

@@ -4,4 +4,7 @@ from promo_spark.pipelines import migrate
 from promo_spark.runtime.queries import run_query
 
 if __name__ == "__main__":
-    raise SystemExit(run_query(str(migrate.__doc__), migrate.add_arguments, migrate.answer, holds_warehouse=True))
+    summary = str(migrate.__doc__)
+    raise SystemExit(
+        run_query(summary, migrate.add_arguments, migrate.answer, holds_warehouse=True, amid_erasures=True)
+    )

@@ -15,6 +15,7 @@ from promo_spark.runtime.runner import Outcome, run_stages
 from promo_spark.runtime.settings import load_settings
 
 DEFAULT_CONFIG = Path("conf/local.yaml")
+INTERRUPTED = "interrupted; run the same command again to go on where it stopped."
 
 
 def run_job(
@@ -51,7 +52,7 @@ def run_job(
         sys.stderr.write(f"error: {one_event(str(fault))}\n")
         return fault.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("error: interrupted; run the same command again to go on where it stopped.\n")
+        sys.stderr.write(f"error: {INTERRUPTED}\n")
         return 130
     return 0
 
@@ -89,6 +90,6 @@ def _flow(pipelines: tuple[Pipeline, ...]) -> str:
     lines = []
     for number, pipeline in enumerate(pipelines, 1):
         lines.append(f"  {number}. {pipeline.name}: {pipeline.summary}")
-        lines.append(f"       reads   {', '.join(table.name for table in pipeline.reads) or 'the source'}")
+        lines.append(f"       reads   {', '.join(table.name for table in pipeline.reads) or 'what its settings name'}")
         lines.append(f"       writes  {', '.join(table.name for table in pipeline.writes)}")
     return "\n".join(lines)

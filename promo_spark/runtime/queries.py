@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
 from promo_spark.contracts.settings import Settings
 from promo_spark.errors import PromoSparkError
-from promo_spark.runtime.jobs import DEFAULT_CONFIG
+from promo_spark.runtime.erasures import refuse_while_open
+from promo_spark.runtime.jobs import DEFAULT_CONFIG, INTERRUPTED
 from promo_spark.runtime.lock import warehouse_lock
 from promo_spark.runtime.logs import configure_logs, one_event
 from promo_spark.runtime.places import absolute
@@ -26,6 +28,7 @@ def run_query(
     arguments: Sequence[str] | None = None,
     *,
     holds_warehouse: bool = False,
+    amid_erasures: bool = False,
 ) -> int:
     """Parse the command line, open the warehouse, print the answer; faults end in one message and an exit code.
 
@@ -35,6 +38,7 @@ def run_query(
         answer: Makes the text to print.
         arguments: Command line, for tests.
         holds_warehouse: Keep other runs out meanwhile, because the job writes.
+        amid_erasures: Go on even where an erasure or a change of key has not finished, because it may need this job.
     """
     parser = argparse.ArgumentParser(description=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -52,8 +56,16 @@ def run_query(
         with warehouse_lock(places) if holds_warehouse else nullcontext():
             spark = start_session("promo_spark", settings.spark)
             store = Store(spark, warehouse=absolute(places.warehouse), identity=absolute(places.identity))
-            sys.stdout.write(f"{answer(options, settings, store)}\n")
+            if not amid_erasures:
+                refuse_while_open(store, ())
+            # Ctrl-C reaches this thread alone: were it busy with the JVM, the interrupt would break their talk.
+            with ThreadPoolExecutor(1, thread_name_prefix="answer") as pool:
+                told = pool.submit(answer, options, settings, store).result()
+            sys.stdout.write(f"{told}\n")
     except PromoSparkError as fault:
         sys.stderr.write(f"error: {one_event(str(fault))}\n")
         return fault.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write(f"error: {INTERRUPTED}\n")
+        return 130
     return 0

@@ -183,8 +183,10 @@ def _would_change(currency: str) -> Expression:
     )
     if_not = F.concat(F.col("runner_up"), F.lit(" worth "), gap, F.lit(" more"))
     by_chance = F.col("reason").isin("holdout", "exploration", "forced")
+    is_unproven = F.col("runner_up_gap_amount").isNull() & F.col("runner_up").isNotNull() & ~is_given
     return (
         F.when(by_chance, F.lit("another draw, or another word of the manager"))
+        .when(is_unproven, F.lit("past decisions that show a promotion to earn more than it costs"))
         .when(F.col("runner_up_gap_amount").isNull(), F.lit("another promotion that this customer may be given"))
         .when(is_given, if_given)
         .otherwise(if_not)

@@ -182,6 +182,22 @@ def test_the_log_tells_what_came_second_and_what_would_have_changed_it(
     assert held["runner_up"] == "p"
 
 
+def test_where_no_effect_is_known_evidence_would_have_changed_it(spark: SparkSession, make_rows: MakeRows) -> None:
+    row = {"as_of_date": DAY, "slot": 1, "customer_id": "c00000", "arm": "none", "reason": "not_worth_it"}
+    log = log_decisions(
+        assignment=make_rows(ASSIGNMENT, [row]),
+        priced=_offers(spark, 1).withColumn(NET_VALUE, F.lit(None).cast("double")),
+        candidates=make_rows(CANDIDATES, []),
+        covariate_names=("visits", "recency"),
+        policy="none",
+        verdict="nothing is proven",
+        as_of_date=DAY,
+        currency="EUR",
+    )
+    (found,) = log.collect()
+    assert found["would_change"] == "past decisions that show a promotion to earn more than it costs"
+
+
 @pytest.mark.parametrize(
     ("policy", "objective", "told"),
     [

@@ -57,6 +57,11 @@ def check_same_header(
     return expected
 
 
+def named_file(path: str, name: str) -> str:
+    """A file in words: the source's path and, where that is a folder or a glob, which of its files."""
+    return path if path.endswith(name) else f"{path}: {name}"
+
+
 def check_columns(path: str, header: Sequence[str], needed: Sequence[str]) -> None:
     """Refuse an input that lacks a column the mapping uses; propose the nearest name there is."""
     missing = [name for name in dict.fromkeys(needed) if name not in header]
@@ -69,5 +74,5 @@ def check_columns(path: str, header: Sequence[str], needed: Sequence[str]) -> No
         said.append(f"{name} (did you mean {meant}?)" if meant else name)
     raise SourceError(
         f"{path}: no column {', no column '.join(said)}. Its header has: {', '.join(header)}. "
-        "Correct 'from' in the mapping; the first line of a CSV must be the header."
+        "Correct its name in the settings ('from' in a mapping); the first line of a CSV must be the header."
     )

@@ -12,7 +12,7 @@ from promo_spark.contracts.records import MALFORMED, ORIGIN, RAW_TEXT, RECORD
 from promo_spark.contracts.source_settings import TableMapping
 from promo_spark.contracts.sql_text import quoted
 from promo_spark.runtime.input_blocks import Block, KnownFile, block_offsets, numbered, pin_splits, positions
-from promo_spark.runtime.input_headers import check_columns, check_same_header, split_header
+from promo_spark.runtime.input_headers import check_columns, check_same_header, named_file, split_header
 from promo_spark.runtime.input_objects import check_objects, split_objects
 from promo_spark.runtime.input_quotes import is_whole, mark_lines_within_quotes, opens_quote
 
@@ -56,7 +56,7 @@ def open_lines(
             for name, line in firsts.items()
         }
         header = check_same_header(mapping.path, headers, mapping.header)
-        check_columns(mapping.path, header, needed)
+        check_columns(named_file(mapping.path, min(headers)), header, needed)
         counts = {name: count - 1 for name, count in counts.items()}
         records = _split_csv(placed.where(F.col("source_ordinal") > 1), mapping, header)
         if has_open_quotes:

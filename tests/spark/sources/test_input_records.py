@@ -194,7 +194,7 @@ CUT_OFF = gzip.compress(b"id,x\n" + b"1,2\n" * 50_000)[:60]
         ({"a_csv": b"id,x\n\n \n"}, {}, "holds no records"),
         ({"a_csv": b"\nid,x\n1,2\n"}, {}, "first line is blank"),
         ({"a_csv": b"id,X,x\n1,2,3\n"}, {}, "names X, x more than once"),
-        ({"a_csv": b"Id,amount\n1,2\n"}, {}, "no column id (did you mean Id?). Its header has: Id, amount"),
+        ({"a_csv": b"Id,amount\n1,2\n"}, {}, "a.csv: no column id (did you mean Id?). Its header has: Id, amount"),
         ({"a_csv": b"1,2\n3,4\n"}, {}, "the first line of a CSV must be the header"),
         (
             {"a_csv": b"id,x\n1,2\n", "b_csv": b"x,id\n2,1\n"},

@@ -16,6 +16,8 @@ ENVIRONMENT := source scripts/environment.sh
 PORT ?= 5000
 # `make test ARGS="tests/unit -k calendar"`, `make run ARGS="--set as_of_date=2017-10-02"`
 ARGS ?=
+# `make faults FAULT_TESTS=tests/faults/test_erasure.py`
+FAULT_TESTS ?= tests/faults
 # Most tests wait for a driver that plans: two files at a time keep two cores busy. Each takes up to 4 GB.
 WORKERS ?= 2
 PYTEST = exec $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile
@@ -48,7 +50,7 @@ test-all: lint
 
 ## break things on purpose: kills, lost workers, bad files, full disks, two runs at once, erasure; a line per promise
 faults: setup-dev $(FAULTS)/.ready
-	@$(ENVIRONMENT); ensure_java; ensure_local_address; ensure_fault_tools; $(PYTEST) tests/faults $(ARGS)
+	@$(ENVIRONMENT); ensure_java; ensure_local_address; ensure_fault_tools; $(PYTEST) $(FAULT_TESTS) $(ARGS)
 
 # The S3 server that tests run against has an environment of its own, as peers have.
 $(FAULTS)/.ready: tests/faults/requirements.txt | setup-dev

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from promo_spark.runtime import runner
-from tests.faults.file_record import Step, moments, rebuilt, recorded
+from tests.faults.file_record import Step, rebuilt, recorded
 from tests.faults.stored_rows import Rows, all_rows
 
 Run = Callable[[Path], object]
@@ -36,9 +36,9 @@ class Replay:
     undisturbed: dict[str, Rows]
 
     @property
-    def moments(self) -> list[int]:
-        """When it could have been killed, as numbers of steps."""
-        return moments(self.steps)
+    def moments(self) -> range:
+        """When it could have been killed, as numbers of steps: a folder that was only just made counts."""
+        return range(1, len(self.steps) + 1)
 
     @property
     def around_commits(self) -> list[int]:

@@ -184,8 +184,3 @@ def rebuilt(base: Path, steps: Sequence[Step], place: Path) -> Path:
         else:
             path.unlink(missing_ok=True)
     return place
-
-
-def moments(steps: Sequence[Step]) -> list[int]:
-    """Numbers of steps after which a file is another than before: each is a moment to be killed at."""
-    return [number for number, step in enumerate(steps, 1) if step.kind != "made"]

@@ -6,7 +6,7 @@ import shutil
 import time
 from pathlib import Path
 
-from tests.faults.file_record import moments, rebuilt, recorded
+from tests.faults.file_record import rebuilt, recorded
 
 
 def test_a_folder_is_put_back_to_every_moment(tmp_path: Path) -> None:
@@ -17,7 +17,8 @@ def test_a_folder_is_put_back_to_every_moment(tmp_path: Path) -> None:
         (folder / "old/gone").write_text("gone")
     with recorded(live, tmp_path / "kept") as steps:
         for do in (
-            lambda: (live / "new/deep").mkdir(parents=True),
+            (live / "new").mkdir,
+            (live / "new/deep").mkdir,
             lambda: (live / "new/deep/data").write_text("0123"),
             lambda: (live / "new/.commit.tmp").write_text("{}{}"),
             lambda: (live / "new/.commit.tmp").replace(live / "new/commit"),
@@ -38,7 +39,9 @@ def test_a_folder_is_put_back_to_every_moment(tmp_path: Path) -> None:
     assert at(len(steps)) == whole
     old = {"old/kept": "kept", "old/gone": "gone"}
     data = {"new/deep/data": "0123"}
-    assert [at(number) for number in moments(steps)] == [
+    assert [at(number) for number in range(1, len(steps) + 1)] == [
+        old,
+        old,
         old | {"new/deep/data": "01"},
         old | data,
         old | data | {"new/.commit.tmp": "{}"},

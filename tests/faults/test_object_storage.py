@@ -109,7 +109,7 @@ def test_tables_in_object_storage_are_those_of_a_local_disk(
     storage.copy_to(tmp_path / "copied")
     expected, got = contents(spark, local.folder), contents(spark, tmp_path / "copied")
     assert got.keys() == expected.keys()
-    assert {"identity.customers", "recommend.lists", "plans.segment_plan", "plans.assignment"} <= expected.keys()
+    assert {"identity.customers", "recommend.served", "plans.segment_plan", "plans.assignment"} <= expected.keys()
     assert [name for name in expected if got[name] != expected[name]] == []
     shown(len(expected), "tables equal")
     shown(1, "run")

@@ -207,6 +207,10 @@ def _describe(error: Mapping[str, Any], origins: Mapping[str, str]) -> str:
     key = ".".join(parts)
     known = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
     origin = next((origins[name] for name in known if name in origins), "no file sets it")
+    if isinstance(error.get("input"), dict):  # a rule of a whole section, or something that it lacks
+        section = ".".join(parts[:-1] if error["type"] == "missing" else parts)
+        is_overridden = any(place == "--set" and name.startswith(f"{section}.") for name, place in origins.items())
+        origin = f"{origin} and --set" if is_overridden and section else origin
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         near = _nearest(parts[-1], _names_beside(parts))

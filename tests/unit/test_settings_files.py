@@ -40,6 +40,15 @@ def test_an_unknown_setting_is_told_with_the_one_that_was_meant(conf: Path, give
         load(conf, "include: base.yaml\n", f"plan.{given}=1")
 
 
+def test_a_fault_of_a_section_is_told_with_every_place_that_set_it(conf: Path) -> None:
+    own = conf / "own.yaml"
+    text = "include: base.yaml\nmaintenance: {retention_days: 7}\n"
+    with pytest.raises(SettingsError, match=rf"{own} and --set: maintenance: less than 7 days"):
+        load(conf, text, "maintenance.retention_days=1")
+    with pytest.raises(SettingsError, match=rf"{own}: maintenance: less than 7 days"):
+        load(conf, text.replace("7", "1"), "plan.weeks=2")
+
+
 def test_another_source_replaces_the_whole_section(conf: Path) -> None:
     (conf / "base.yaml").write_text("as_of_date: 2017-10-30\nsource: {kind: synthetic, customers: 9}\n")
     settings = load(conf, "include: base.yaml\nsource: {kind: complete_journey}\n")

@@ -27,7 +27,7 @@ from promo_spark.pipelines.identities import known_customer
 from promo_spark.privacy.requests import id_hash, requested_ids
 from promo_spark.runtime import Pipeline, Stage
 from promo_spark.runtime.erased_lists import forget_in_lists
-from promo_spark.runtime.erasures import ERASURE, Findings, begin, finish, open_request
+from promo_spark.runtime.erasures import ERASURE, Findings, Request, begin, finish, open_request
 from promo_spark.runtime.kept_models import remove_kept_models, remove_logged_models
 from promo_spark.runtime.places import is_local
 from promo_spark.runtime.sweep import StoredTable, erase_rows, purge, stored_tables, unknown_entries
@@ -62,7 +62,7 @@ def run(stage: Stage) -> None:
     request = begin(stage.store, ERASURE, requested.count())
     noted = requested.select(id_hash(F.col(RAW_CUSTOMER_ID)).alias("id_hash"))
     stage.append_missing(ERASED, noted.withColumn("request_id", F.lit(request.request_id)))
-    findings = Findings(remaining=list(_BEYOND))
+    findings = Findings(remaining=[*_strangers(stage, requested, request), *_BEYOND])
     for table in tables:
         _clear(stage, table, tables, subjects, findings)
     _clear_files(stage, subjects, findings)
@@ -166,6 +166,17 @@ def _subjects(stage: Stage, requested: DataFrame) -> DataFrame:
     made = requested.select(RAW_CUSTOMER_ID, pseudonym(F.col(RAW_CUSTOMER_ID), key_file).alias(CUSTOMER_ID))
     known = recorded.join(requested, RAW_CUSTOMER_ID, "left_semi")
     return known.union(made).distinct().localCheckpoint()
+
+
+def _strangers(stage: Stage, requested: DataFrame, request: Request) -> list[str]:
+    """How many of those listed nobody knows, nor knew: a slip in an id must not pass for an erasure."""
+    known = stage.store.read(IDENTITY_CUSTOMERS).select(RAW_CUSTOMER_ID)
+    erased_before = stage.read(ERASED).where(F.col("request_id") != F.lit(request.request_id))
+    unknown = requested.join(known, RAW_CUSTOMER_ID, "left_anti")
+    hashed = unknown.select(id_hash(F.col(RAW_CUSTOMER_ID)).alias("id_hash"))
+    count = hashed.join(erased_before, "id_hash", "left_anti").count()
+    told = f"{count:,} of {requested.count():,} listed ids, which no file ever brought: check how they are written"
+    return [told] if count else []
 
 
 def _was_done(stage: Stage, requested: DataFrame) -> bool:

@@ -53,6 +53,16 @@ def test_a_table_forgets(shop: Shop, shown: Shown) -> None:
     shown(len(needles), "needles")
 
 
+def test_ids_that_nobody_knows_are_told(shop: Shop) -> None:
+    shop.fill([IDENTITY_CUSTOMERS, ORDER_LINES])
+    path = shop.requests(range(1))
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write("a-slip\n")
+    shop.run(erase.PIPELINE, erase={"requests": path})
+    (account,) = shop.store.read(ERASURES).where("finished_at IS NOT NULL").collect()
+    assert account.remaining[0].startswith("1 of 2 listed ids, which no file ever brought")
+
+
 @pytest.mark.slow
 def test_a_few_tables_lists_and_models_forget(shop: Shop, shown: Shown) -> None:
     shop.fill(FEW)

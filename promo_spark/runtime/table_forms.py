@@ -22,8 +22,8 @@ STATISTICS_PROPERTY = "delta.dataSkippingStatsColumns"
 # Statistics let reads skip files. Only what is ordered by time or load does, and gathering them for text and
 # decimals costs as much as writing the file.
 _SKIPPING = (T.DateType, T.TimestampType, T.IntegralType)
-# A first commit takes a fraction of it.
-_PATIENCE_SECONDS = 2.0
+# A first commit takes a fraction of it, also on a machine with too much to do.
+_PATIENCE_SECONDS = 10.0
 
 
 def contract_fingerprint(contract: TableContract) -> str:

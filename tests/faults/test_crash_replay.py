@@ -58,7 +58,7 @@ class Writes:
         return stories[name]
 
     def store(self, root: Path) -> Store:
-        return Store(self._spark, warehouse=str(root / "w"), identity=str(root / "i"))
+        return Store(self._spark, warehouse=str(root / "w"), identity=str(root / "i"), is_alone=True)
 
     def append(self, names: str, store: Store) -> None:
         rows = [{"raw_customer_id": name, "customer_id": name.upper(), "key_version": 1} for name in names]

@@ -12,6 +12,7 @@ from promo_spark.contracts.identity import IDENTITY_CUSTOMERS
 from promo_spark.contracts.silver import EXPOSURES, PRODUCTS
 from promo_spark.contracts.table import rejected_of
 from promo_spark.errors import ContractError, StorageError
+from promo_spark.runtime import table_forms
 from promo_spark.runtime.merges import merge_condition
 from promo_spark.runtime.store import Store
 from promo_spark.runtime.table_forms import create_table
@@ -49,8 +50,9 @@ def test_a_date_is_replaced_and_others_stay(store: Store, make_rows: MakeRows) -
 
 @pytest.mark.parametrize("is_alone", [True, False])
 def test_a_table_whose_creation_was_cut_short_is_created(
-    spark: SparkSession, make_rows: MakeRows, tmp_path: Path, is_alone: bool
+    spark: SparkSession, make_rows: MakeRows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_alone: bool
 ) -> None:
+    monkeypatch.setattr(table_forms, "_PATIENCE_SECONDS", 0.5)
     store = Store(spark, warehouse=str(tmp_path / "warehouse"), identity=str(tmp_path / "identity"), is_alone=is_alone)
     unfinished = uncommitted(store)
     store.write(AFFINITY, affinity(make_rows, "a"), as_of_date=DAY)

@@ -23,7 +23,7 @@ from promo_spark.errors import ConflictError
 
 
 class Overtaken(Exception):  # noqa: N818  (no fault: a reason to try again)
-    """Raised where two commits belong together and another run committed between them."""
+    """Raised where another run came between two things that belong together: two commits, or a look and a creation."""
 
 
 # Delta gives its faults no common base in Python.

@@ -8,10 +8,12 @@ import time
 from collections.abc import Iterable, Mapping
 
 from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from promo_spark.contracts.table import TableContract
+from promo_spark.runtime.conflicts import Overtaken
 from promo_spark.runtime.delta_log import LOG_FOLDER, newest_version
 from promo_spark.runtime.files import list_names, remove_empty_folder, remove_file
 from promo_spark.runtime.places import joined
@@ -54,6 +56,9 @@ def create_table(spark: SparkSession, contract: TableContract, path: str, *, is_
         contract: The table.
         path: Its folder.
         is_alone: Nobody else may be creating it meanwhile.
+
+    Raises:
+        Overtaken: Another run began to create it after this one had looked.
     """
     _clear_unfinished(spark, path, patience=0.0 if is_alone else _PATIENCE_SECONDS)
     stats = [
@@ -67,7 +72,12 @@ def create_table(spark: SparkSession, contract: TableContract, path: str, *, is_
         builder = builder.property(name, value)
     if contract.partition_by:
         builder = builder.partitionedBy(*contract.partition_by)
-    builder.execute()
+    try:
+        builder.execute()
+    except AnalysisException as fault:
+        if fault.getCondition() != "DELTA_TABLE_NOT_FOUND":
+            raise
+        raise Overtaken(contract.name) from fault
 
 
 def _clear_unfinished(spark: SparkSession, path: str, *, patience: float) -> None:

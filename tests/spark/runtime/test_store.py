@@ -70,9 +70,20 @@ def uncommitted(store: Store) -> Path:
     return (log / f"{0:020d}.json").rename(log / f".{0:020d}.json.a1b2.tmp")
 
 
-def test_a_table_that_another_run_is_creating_is_waited_for(store: Store, make_rows: MakeRows) -> None:
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_table_that_another_run_is_creating_is_waited_for(
+    store: Store, make_rows: MakeRows, monkeypatch: pytest.MonkeyPatch, is_seen: bool
+) -> None:
     """Its first commit has another name until it is whole; taken away, the other run would fail."""
     unfinished = uncommitted(store)
+    clear, looks = table_forms._clear_unfinished, []
+
+    def look(spark: SparkSession, path: str, *, patience: float) -> None:
+        looks.append(path)
+        if is_seen or len(looks) > 1:  # else the other run began only after it
+            clear(spark, path, patience=patience)
+
+    monkeypatch.setattr(table_forms, "_clear_unfinished", look)
     other = Timer(1.0, unfinished.replace, (unfinished.with_name(f"{0:020d}.json"),))
     other.start()
     store.write(AFFINITY, affinity(make_rows, "b"), as_of_date=DAY)

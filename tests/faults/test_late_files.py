@@ -35,8 +35,7 @@ FIXED = {
     "depth_rate": "0.1",
     "propensity": "0.5",
     "rating": "4.0",
-    "is_holdout": "false",
-    "has_marketing_consent": "true",
+    "purpose": "contact",
 }
 CASES = (
     "repeated",
@@ -70,6 +69,8 @@ def row(table: TableContract, number: int, version: int = 1, *, week: int | None
             cells[column.name] = str(day + timedelta(days=column.name in {"end_date", "last_date"}))
         elif isinstance(column.dtype, T.TimestampType):
             cells[column.name] = f"{day} 12:00:00"
+        elif isinstance(column.dtype, T.BooleanType):
+            cells[column.name] = "true"
         elif isinstance(column.dtype, T.DecimalType):
             cells[column.name] = f"{version}.50"
         else:

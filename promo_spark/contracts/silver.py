@@ -121,9 +121,10 @@ ORDER_LINES = TableContract(
         *LINEAGE,
     ),
     checks=(
-        "retail_discount_amount >= 0",
-        "coupon_discount_amount >= 0",
-        "coupon_match_amount >= 0",
+        # Tills give a discount back with the goods.
+        "retail_discount_amount >= 0 OR is_return",
+        "coupon_discount_amount >= 0 OR is_return",
+        "coupon_match_amount >= 0 OR is_return",
         "order_hour BETWEEN 0 AND 23",
     ),
     mode="merged",

@@ -10,6 +10,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.gate import REASONS, judge_rows
 from promo_spark.contracts.settings import FeatureSettings, ResponseSettings
 from promo_spark.contracts.silver import ORDER_LINES, PRICES, PRODUCTS, REDEMPTIONS
 from promo_spark.contracts.table import bronze_of
@@ -92,6 +93,20 @@ def test_returns_and_unreadable_values(make_rows: MakeRows) -> None:
     assert [row.is_outlier for row in found] == [False] * 4
     assert (found[2].order_date, found[2].faults) == (None, ["x"])
     assert found[3].retail_discount_amount is None
+
+
+def test_a_return_may_give_its_discount_back(make_rows: MakeRows) -> None:
+    discounts = ("retail_discount_amount", "coupon_discount_amount", "coupon_match_amount")
+    lines = [
+        {"line_id": f"{name} {is_return}", "is_return": is_return, name: Decimal(-1)}
+        for name in discounts
+        for is_return in (False, True)
+    ]
+    reasons = {row.line_id: row[REASONS] for row in judge_rows(make_rows(ORDER_LINES, lines), ORDER_LINES).collect()}
+    for name in discounts:
+        broken = f"not ({name} >= 0 OR is_return)"
+        assert broken in reasons[f"{name} False"]
+        assert broken not in reasons[f"{name} True"]
 
 
 def test_outliers_by_category(make_rows: MakeRows) -> None:

@@ -26,6 +26,8 @@ STATISTICS_PROPERTY = "delta.dataSkippingStatsColumns"
 _SKIPPING = (T.DateType, T.TimestampType, T.IntegralType)
 # A first commit takes a fraction of it, also on a machine with too much to do.
 _PATIENCE_SECONDS = 10.0
+# What Delta says of a folder that another run began to fill before, and after, Delta itself looked into it.
+_BEING_CREATED = {"DELTA_TABLE_NOT_FOUND", "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION"}
 
 
 def contract_fingerprint(contract: TableContract) -> str:
@@ -75,7 +77,7 @@ def create_table(spark: SparkSession, contract: TableContract, path: str, *, is_
     try:
         builder.execute()
     except AnalysisException as fault:
-        if fault.getCondition() != "DELTA_TABLE_NOT_FOUND":
+        if fault.getCondition() not in _BEING_CREATED:
             raise
         raise Overtaken(contract.name) from fault
 

@@ -15,7 +15,6 @@ from promo_spark.runtime.runner import Outcome, run_stages
 from promo_spark.runtime.settings import load_settings
 
 DEFAULT_CONFIG = Path("conf/local.yaml")
-INTERRUPTED = "interrupted; run the same command again to go on where it stopped."
 
 
 def run_job(
@@ -40,19 +39,28 @@ def run_job(
     ordered = in_order(pipelines)
     options = _parser(ordered, summary or ordered[0].summary).parse_args(arguments)
     configure_logs(options.log_format)
-    try:
+
+    def work() -> None:
         settings = load_settings(options.config or [DEFAULT_CONFIG], options.set)
         if options.dry_run:
             sys.stdout.write(f"{_flow(ordered)}\n")
-            return 0
+            return
         if first is not None:
             first(settings, options.force)
         run_stages(ordered, settings, force=options.force, closing=closing)
+
+    return exit_code_of(work)
+
+
+def exit_code_of(work: Callable[[], None]) -> int:
+    """Do a job's work: 0, or one message and the exit code of what stopped it."""
+    try:
+        work()
     except PromoSparkError as fault:
         sys.stderr.write(f"error: {one_event(str(fault))}\n")
         return fault.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write(f"error: {INTERRUPTED}\n")
+        sys.stderr.write("error: interrupted; run the same command again to go on where it stopped.\n")
         return 130
     return 0
 

@@ -10,11 +10,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from promo_spark.contracts.settings import Settings
-from promo_spark.errors import PromoSparkError
 from promo_spark.runtime.erasures import refuse_while_open
-from promo_spark.runtime.jobs import DEFAULT_CONFIG, INTERRUPTED
+from promo_spark.runtime.jobs import DEFAULT_CONFIG, exit_code_of
 from promo_spark.runtime.lock import warehouse_lock
-from promo_spark.runtime.logs import configure_logs, one_event
+from promo_spark.runtime.logs import configure_logs
 from promo_spark.runtime.places import absolute
 from promo_spark.runtime.session import start_session
 from promo_spark.runtime.settings import load_settings
@@ -49,7 +48,8 @@ def run_query(
     add_arguments(parser)
     options = parser.parse_args(arguments)
     configure_logs("text")
-    try:
+
+    def work() -> None:
         overrides = [*options.set, *([f"as_of_date={options.as_of}"] if options.as_of else [])]
         settings = load_settings(options.config or [DEFAULT_CONFIG], overrides)
         places = settings.places
@@ -62,10 +62,5 @@ def run_query(
             with ThreadPoolExecutor(1, thread_name_prefix="answer") as pool:
                 told = pool.submit(answer, options, settings, store).result()
             sys.stdout.write(f"{told}\n")
-    except PromoSparkError as fault:
-        sys.stderr.write(f"error: {one_event(str(fault))}\n")
-        return fault.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write(f"error: {INTERRUPTED}\n")
-        return 130
-    return 0
+
+    return exit_code_of(work)

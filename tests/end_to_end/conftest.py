@@ -10,8 +10,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from tests.conftest import FAST_JVM
 
@@ -110,6 +113,12 @@ def make_place(folder: Path, *, like: Place | None = None) -> Place:
         key.write_bytes((like.folder / "identity/pseudonym.key").read_bytes())
         key.chmod(0o600)
     return place
+
+
+def rows_and_hashes(rows: DataFrame) -> tuple[Any, ...]:
+    """The number of rows and the sum of their hashes, whatever their order: eight million prices are not collected."""
+    total = F.sum(F.xxhash64(F.to_json(F.struct("*"))).cast("decimal(38,0)"))
+    return tuple(rows.agg(F.count("*"), total).first() or ())
 
 
 @pytest.fixture(scope="session")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import date
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from promo_spark.contracts.features import AFFINITY, CUSTOMER_FEATURES, FEATURES, PRODUCT_FEATURES, PROMOTION_FEATURES
+from promo_spark.contracts.persisted import persisted
 from promo_spark.contracts.settings import FeatureSettings
 from promo_spark.contracts.silver import (
     ASSIGNMENTS,
@@ -65,7 +63,7 @@ def run(stage: Stage) -> None:
         as_of_date=stage.as_of_date,
         settings=settings,
     )
-    with _kept(described) as lines, ThreadPoolExecutor(2) as pool:
+    with persisted(described) as lines, ThreadPoolExecutor(2) as pool:
         # The customers' plan is by far the widest: the small tables are made while it is planned and committed.
         lanes = [pool.submit(lane, stage, lines) for lane in (_write_customers, _write_others)]
     for lane in lanes:
@@ -84,7 +82,7 @@ def _write_customers(stage: Stage, lines: DataFrame) -> None:
         settings=settings,
         time_zone=stage.settings.source.time_zone,
     )
-    with _kept(raw) as customers:
+    with persisted(raw) as customers:
         imputer = fit_imputer(customers=customers, settings=settings)
         completed = complete_customer_features(customers=customers, settings=settings, imputer=imputer)
         stage.write(CUSTOMER_FEATURES, completed)
@@ -183,15 +181,6 @@ def _account(stage: Stage) -> None:
             **{f"{table.entity}_rows": stage.written[table.name].accepted for table in FEATURES},
         }
     )
-
-
-@contextmanager
-def _kept(frame: DataFrame) -> Iterator[DataFrame]:
-    kept = frame.persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        yield kept
-    finally:
-        kept.unpersist()
 
 
 PIPELINE = Pipeline(

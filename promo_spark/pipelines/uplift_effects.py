@@ -78,7 +78,7 @@ def learn_effects(stage: Stage, decisions: DataFrame, candidates: DataFrame) -> 
             )
             learning = prepare_learning(rows=held.enter_context(prepared), ridge=settings.ridge, depths=None)
             choice = choose_learner(learning=learning, learners=settings.learners, seed=stage.settings.seed)
-            model = make_model(learning=learning, learnt=choice.learnt, interval_level=settings.interval_level)
+            model = make_model(rows=prepared, learnt=choice.learnt, interval_level=settings.interval_level)
         except ValueError as fault:
             return _give_up(stage, candidates, str(fault))
         _keep(stage, model, rows)

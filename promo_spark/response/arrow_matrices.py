@@ -1,4 +1,4 @@
-"""Columns of arrays as matrices."""
+"""Columns of arrays as matrices, and back."""
 
 from __future__ import annotations
 
@@ -13,3 +13,10 @@ def matrix_of(column: pa.ChunkedArray) -> Floats:
     lists = column.combine_chunks()
     values: Floats = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
     return values.reshape(len(lists), -1)
+
+
+def lists_of(values: np.ndarray) -> pa.ListArray:
+    """Each row as an array, shape (n_rows, ...)."""
+    flat = values.reshape(len(values), -1)
+    offsets = np.arange(len(flat) + 1, dtype=np.int32) * flat.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.ravel()))

@@ -18,6 +18,7 @@ from promo_spark.kernels.decision_covariates import (
     measure_decisions,
 )
 from promo_spark.kernels.decision_outcomes import DECISION_OUTCOMES, measure_outcomes
+from promo_spark.response.arrow_matrices import lists_of
 
 CUSTOMERS_PER_BLOCK = 512
 _DECISIONS, _PURCHASES, _GIVEN, _REDEEMED = "decisions", "purchases", "given", "redeemed"
@@ -80,11 +81,10 @@ def _measured(block: pa.RecordBatch, fields: list[str]) -> pa.RecordBatch:
     outcomes = measure_outcomes(
         decisions, number["end_day"], number["carried_day"], purchases=purchases, redeemed=redeemed
     )
-    offsets = np.arange(len(owners) + 1, dtype=np.int32) * np.int32(table.shape[1])
     arrays = [
         block.column("customer_id").take(pa.array(owners)),
         *(columns[name] for name in fields),
-        pa.ListArray.from_arrays(pa.array(offsets), pa.array(table.ravel())),
+        lists_of(table),
         *(pa.array(np.ascontiguousarray(values)) for values in outcomes.T),
     ]
     return pa.RecordBatch.from_arrays(arrays, names=["customer_id", *fields, "covariates", *DECISION_OUTCOMES])

@@ -21,7 +21,8 @@ from promo_spark.kernels.effect_models import CONTROL, LinearUplift
 from promo_spark.kernels.gram_regression import Floats
 from promo_spark.response.arrow_matrices import matrix_of
 from promo_spark.response.uplift_groups import fit_groups
-from promo_spark.response.uplift_learners import Learnt, Prepared
+from promo_spark.response.uplift_learners import Learnt
+from promo_spark.response.uplift_rows import UpliftRows
 from promo_spark.response.uplift_state import UpliftState, pack_state, unpack_state
 
 CONTRIBUTIONS = "contributions"
@@ -74,34 +75,33 @@ class UpliftModel(Model, DefaultParamsReadable["UpliftModel"], DefaultParamsWrit
         return dataset.withColumn(_RESULT, told).withColumns(columns).drop(_RESULT)
 
 
-def make_model(*, learning: Prepared, learnt: Learnt, interval_level: float = 0.9) -> UpliftModel:
+def make_model(*, rows: UpliftRows, learnt: Learnt, interval_level: float = 0.9) -> UpliftModel:
     """What a fitted learner says of each arm and outcome over no promotion, with intervals.
 
     Args:
-        learning: What it was fitted on.
+        rows: The decisions it was fitted on.
         learnt: The fitted learner.
         interval_level: Of the intervals, such as 0.9.
     """
-    prepared = learning.rows
-    groups = None if isinstance(learnt.full, LinearUplift) else fit_groups(rows=prepared, learnt=learnt)
+    groups = None if isinstance(learnt.full, LinearUplift) else fit_groups(rows=rows, learnt=learnt)
     state = UpliftState(
         learner=learnt.learner,
-        arms=prepared.arms,
-        outcomes=prepared.outcomes,
-        covariate_names=prepared.covariate_names,
-        learnt_from=prepared.learnt_from,
+        arms=rows.arms,
+        outcomes=rows.outcomes,
+        covariate_names=rows.covariate_names,
+        learnt_from=rows.learnt_from,
         half_width=normal_quantile(interval_level),
-        standardiser=prepared.standardiser,
+        standardiser=rows.standardiser,
         mean_design=learnt.mean_design,
         uplift=learnt.full,
         groups=groups,
-        diagnostics=dict(prepared.diagnostics),
+        diagnostics=dict(rows.diagnostics),
     )
     if isinstance(learnt.full, LinearUplift):
         middle = learnt.mean_design[None]
         means, errors = learnt.full.uplift(middle)[0], learnt.full.errors(middle)[0]
-        for place, arm in enumerate(prepared.arms[1:]):
-            for number, name in enumerate(prepared.outcomes):
+        for place, arm in enumerate(rows.arms[1:]):
+            for number, name in enumerate(rows.outcomes):
                 state.diagnostics[f"mean_uplift_{name}_{arm}"] = float(means[place, number])
                 state.diagnostics[f"mean_uplift_{name}_{arm}_se"] = float(errors[place, number])
     return UpliftModel(state)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 from threadpoolctl import threadpool_limits
 
+from promo_spark.contracts.persisted import persisted
 from promo_spark.kernels.arm_chances import ArmChances, fit_arm_chances
 from promo_spark.kernels.doubly_robust import trimming_limits
-from promo_spark.response.arrow_matrices import matrix_of
+from promo_spark.response.arrow_matrices import lists_of, matrix_of
 
 _FIT_ROWS = 100_000
 _CHANCES = "_chances"
@@ -20,8 +23,8 @@ _Maker = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 def estimate_propensities(
-    numbered: DataFrame, *, folds: int, floor: float, n_arms: int
-) -> tuple[DataFrame, dict[str, float], tuple[DataFrame, ...]]:
+    numbered: DataFrame, *, folds: int, floor: float, n_arms: int, kept: ExitStack
+) -> tuple[DataFrame, dict[str, float]]:
     """Fill propensities that were not logged, and leave out the rows that no other arm compares with.
 
     Each fold's come from a multinomial logistic regression on the covariates of the other folds, fitted on the driver
@@ -32,34 +35,32 @@ def estimate_propensities(
         folds: Number of folds.
         floor: See ``trimming_limits``.
         n_arms: Number of arms, the control among them.
+        kept: Keeps what is looked at more than once, until the rows that are returned are kept themselves.
 
     Rows without one that all have the same arm are left out where others have theirs logged.
 
     Returns:
-        The rows that are kept, every propensity filled; how well the arms overlap; what to unpersist in the end.
+        The rows that are left, every propensity filled; how well the arms overlap.
     """
     known = numbered.where(F.col("propensity").isNotNull())
-    unknown = numbered.where(F.col("propensity").isNull()).persist()
+    unknown = kept.enter_context(persisted(numbered.where(F.col("propensity").isNull())))
     counts = np.zeros(n_arms)
     for row in unknown.groupBy("arm_index").count().collect():
         counts[row["arm_index"]] = row["count"]
     present = np.flatnonzero(counts)
     if len(present) < 2:  # noqa: PLR2004  (two arms make a comparison)
-        unknown.unpersist()
         if counts.sum() < numbered.count():
-            return known, {"one_armed_rows": float(counts.sum())}, ()
+            return known, {"one_armed_rows": float(counts.sum())}
         raise ValueError("decisions without a logged propensity all have one arm: nothing says how it was chosen")
     limits = trimming_limits(counts / counts.sum(), floor)
-    told = unknown.mapInArrow(
-        _teller(_fit(unknown, folds, n_arms)), f"{unknown.schema.simpleString()[7:-1]},{_CHANCES}:array<double>"
-    )
+    schema = T.StructType([*unknown.schema, T.StructField(_CHANCES, T.ArrayType(T.DoubleType()))])
+    told = unknown.mapInArrow(_teller(_fit(unknown, folds, n_arms)), schema)
     enough = F.lit(True)
     for arm in present.tolist():
         enough = enough & (F.col(_CHANCES)[arm] >= F.lit(float(limits[arm])))
     judged = told.withColumn("propensity", F.col(_CHANCES)[F.col("arm_index")]).withColumn("_kept", enough)
-    judged = judged.drop(_CHANCES).persist()
-    kept = judged.where("_kept").drop("_kept")
-    return known.unionByName(kept), _overlap(judged), (unknown, judged)
+    judged = kept.enter_context(persisted(judged.drop(_CHANCES)))
+    return known.unionByName(judged.where("_kept").drop("_kept")), _overlap(judged)
 
 
 def _fit(unknown: DataFrame, folds: int, n_arms: int) -> tuple[ArmChances, ...]:
@@ -81,9 +82,8 @@ def _teller(models: tuple[ArmChances, ...]) -> _Maker:
                 told = np.zeros((len(folds), len(models[0].levels)))
                 for fold in np.unique(folds).tolist():
                     told[folds == fold] = models[fold].of(covariates[folds == fold])
-                starts = pa.array(np.arange(len(told) + 1, dtype=np.int32) * told.shape[1])
-                lists = pa.ListArray.from_arrays(starts, pa.array(told.ravel()))
-                yield pa.RecordBatch.from_arrays([*batch.columns, lists], names=[*batch.schema.names, _CHANCES])
+                names = [*batch.schema.names, _CHANCES]
+                yield pa.RecordBatch.from_arrays([*batch.columns, lists_of(told)], names=names)
 
     return tell
 

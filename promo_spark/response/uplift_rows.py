@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
+from promo_spark.contracts.persisted import persisted
 from promo_spark.kernels.effect_models import CONTROL
 from promo_spark.kernels.gram_regression import Floats, Standardiser, fit_standardiser
 from promo_spark.response.decision_levels import align_decisions
@@ -40,7 +42,6 @@ class UpliftRows:
         folds: Number of folds.
         learnt_from: ``randomised`` where every propensity was logged, else ``observational``.
         diagnostics: Rows and overlap.
-        held: Other frames that are persisted.
     """
 
     frame: DataFrame
@@ -53,7 +54,6 @@ class UpliftRows:
     folds: int
     learnt_from: str
     diagnostics: dict[str, float] = field(default_factory=dict)
-    held: tuple[DataFrame, ...] = ()
 
     def __enter__(self) -> UpliftRows:
         return self
@@ -63,8 +63,7 @@ class UpliftRows:
 
     def release(self) -> None:
         """Let go of what is persisted."""
-        for frame in (self.frame, *self.held):
-            frame.unpersist()
+        self.frame.unpersist()
 
 
 def prepare_rows(
@@ -96,55 +95,26 @@ def prepare_rows(
     _check_columns(rows, outcomes)
     names = ("customer_id", "decision_id", "arm", PROPENSITY, COVARIATES, *outcomes)
     optional = [name for name in ("propensities",) if name in rows.columns]
-    # Looked at several times before they are laid out, and often costly to compute.
-    given = rows.select(*dict.fromkeys(names), *optional).persist()
-    try:
-        return _lay_out(
-            given,
-            outcomes=outcomes,
-            covariate_names=covariate_names,
-            n_folds=max(folds, FEWEST_FOLDS),
-            propensity_floor=propensity_floor,
-            seed=seed,
+    n_folds = max(folds, FEWEST_FOLDS)
+    with ExitStack() as kept:
+        # Looked at several times before they are laid out, and often costly to compute.
+        given = kept.enter_context(persisted(rows.select(*dict.fromkeys(names), *optional)))
+        rows, told, left_out = _compared(given, outcomes, len(covariate_names), n_folds)
+        arms = (CONTROL, *sorted(row["arm"] for row in told if row["arm"] != CONTROL))
+        numbered = _numbered(rows, arms, outcomes, n_folds, seed)
+        unknown = sum(row["unknown_propensities"] for row in told)
+        diagnostics = _logged_overlap(told) | left_out
+        if unknown:
+            numbered, estimated = estimate_propensities(
+                numbered, folds=n_folds, floor=propensity_floor, n_arms=len(arms), kept=kept
+            )
+            diagnostics |= estimated
+            unknown -= int(estimated.get("one_armed_rows", 0))
+        width = rows.sparkSession.sparkContext.defaultParallelism
+        laid_out = (
+            numbered.repartition(width, "customer_id").sortWithinPartitions("customer_id", "decision_id").persist()
         )
-    finally:
-        given.unpersist()
-
-
-def _lay_out(
-    rows: DataFrame,
-    *,
-    outcomes: tuple[str, ...],
-    covariate_names: tuple[str, ...],
-    n_folds: int,
-    propensity_floor: float,
-    seed: int,
-) -> UpliftRows:
-    rows, told, left_out = _compared(rows, outcomes, len(covariate_names), n_folds)
-    arms = (CONTROL, *sorted(row["arm"] for row in told if row["arm"] != CONTROL))
-    fold = F.pmod(F.xxhash64("customer_id", F.lit(seed)), F.lit(n_folds)).cast("int")
-    numbered = rows.select(
-        "customer_id",
-        "decision_id",
-        F.array_position(F.lit(list(arms)), F.col("arm")).cast("int").__sub__(1).alias(ARM),
-        fold.alias(FOLD),
-        F.pmod(F.xxhash64("customer_id", F.lit(seed + 2)), F.lit(PARTS)).cast("int").alias(PART),
-        F.col(PROPENSITY).cast("double").alias(PROPENSITY),
-        F.col(COVARIATES).cast("array<double>").alias(COVARIATES),
-        F.array(*[F.col(name).cast("double") for name in outcomes]).alias(OUTCOMES),
-    )
-    unknown = sum(row["unknown_propensities"] for row in told)
-    diagnostics = _logged_overlap(told) | left_out
-    held: tuple[DataFrame, ...] = ()
-    if unknown:
-        numbered, estimated, held = estimate_propensities(
-            numbered, folds=n_folds, floor=propensity_floor, n_arms=len(arms)
-        )
-        diagnostics |= estimated
-        unknown -= int(estimated.get("one_armed_rows", 0))
-    width = rows.sparkSession.sparkContext.defaultParallelism
-    laid_out = numbered.repartition(width, "customer_id").sortWithinPartitions("customer_id", "decision_id").persist()
-    sample, sample_folds = _draw(laid_out, seed)
+        sample, sample_folds = _draw(laid_out, seed)
     return UpliftRows(
         frame=laid_out,
         arms=arms,
@@ -156,7 +126,24 @@ def _lay_out(
         folds=n_folds,
         learnt_from="observational" if unknown else "randomised",
         diagnostics=diagnostics,
-        held=held,
+    )
+
+
+def _numbered(rows: DataFrame, arms: tuple[str, ...], outcomes: tuple[str, ...], folds: int, seed: int) -> DataFrame:
+    """Arms as indices, customers in folds and parts by hash, outcomes in one array."""
+    fold, part = (
+        F.pmod(F.xxhash64("customer_id", F.lit(seed + shift)), F.lit(count)).cast("int")
+        for shift, count in ((0, folds), (2, PARTS))
+    )
+    return rows.select(
+        "customer_id",
+        "decision_id",
+        F.array_position(F.lit(list(arms)), F.col("arm")).cast("int").__sub__(1).alias(ARM),
+        fold.alias(FOLD),
+        part.alias(PART),
+        F.col(PROPENSITY).cast("double").alias(PROPENSITY),
+        F.col(COVARIATES).cast("array<double>").alias(COVARIATES),
+        F.array(*[F.col(name).cast("double") for name in outcomes]).alias(OUTCOMES),
     )
 
 

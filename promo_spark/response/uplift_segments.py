@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from promo_spark.kernels.doubly_robust import cluster_sums, normal_quantile
 from promo_spark.kernels.gram_regression import Floats, Standardiser
 from promo_spark.kernels.uplift_folds import score_rows
+from promo_spark.response.arrow_matrices import lists_of
 from promo_spark.response.uplift_blocks import to_block, whole_customers
 from promo_spark.response.uplift_learners import Prepared
 
@@ -102,11 +103,9 @@ def _scorer(standardiser: Standardiser, levels: Floats) -> _Maker:
                 sums = cluster_sums(scores, block.clusters)
                 starts = np.concatenate([[0], np.flatnonzero(np.diff(block.clusters)) + 1])
                 counts = cluster_sums(np.ones(len(block.arms)), block.clusters)
-                offsets = pa.array(np.arange(len(sums) + 1, dtype=np.int32) * sums.shape[1])
                 customers = rows.column("customer_id").combine_chunks().take(pa.array(starts))
-                lists = pa.ListArray.from_arrays(offsets, pa.array(sums.ravel()))
                 yield pa.RecordBatch.from_arrays(
-                    [customers, pa.array(counts), lists], names=["customer_id", "decisions", "scores"]
+                    [customers, pa.array(counts), lists_of(sums)], names=["customer_id", "decisions", "scores"]
                 )
 
     return score

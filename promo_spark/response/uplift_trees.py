@@ -18,6 +18,7 @@ from promo_spark.kernels.boosted_trees import Trees
 from promo_spark.kernels.gram_regression import Floats, Standardiser
 from promo_spark.kernels.linear_learners import Kind, Nuisances
 from promo_spark.kernels.tree_uplift import TreePart, TreeUplift, tree_targets
+from promo_spark.response.arrow_matrices import lists_of
 from promo_spark.response.boosting import LABEL, VECTOR, WEIGHT, boost
 from promo_spark.response.uplift_blocks import to_block, whole_customers
 from promo_spark.response.uplift_rows import ARM, FOLD, OUTCOMES, UpliftRows
@@ -151,17 +152,11 @@ def _row_maker(standardiser: Standardiser, kind: Kind, nuisances: Nuisances, eff
                 columns: list[Any] = [
                     pa.array(block.arms.astype(np.int32)),
                     pa.array(block.folds.astype(np.int32)),
-                    _lists(features.astype(np.float32)),
-                    _lists(block.outcomes),
-                    _lists(targets),
-                    _lists(weights),
+                    lists_of(features.astype(np.float32)),
+                    lists_of(block.outcomes),
+                    lists_of(targets),
+                    lists_of(weights),
                 ]
                 yield pa.RecordBatch.from_arrays(columns, names=[ARM, FOLD, _FEATURES, OUTCOMES, _TARGETS, _WEIGHTS])
 
     return make
-
-
-def _lists(values: np.ndarray) -> pa.ListArray:
-    flat = values.reshape(len(values), -1)
-    offsets = np.arange(len(flat) + 1, dtype=np.int32) * flat.shape[1]
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.ravel()))

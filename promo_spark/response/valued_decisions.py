@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from promo_spark.kernels.effect_models import predict_linear
 from promo_spark.kernels.gram_regression import Floats, Standardiser
 from promo_spark.kernels.policy_rules import OBJECTIVE, PolicyRule
-from promo_spark.response.arrow_matrices import matrix_of
+from promo_spark.response.arrow_matrices import lists_of, matrix_of
 from promo_spark.response.safe_policy import learn_rules
 from promo_spark.response.uplift_learners import learn_uplift, prepare_learning
 from promo_spark.response.uplift_rows import ARM, COVARIATES, FOLD, OUTCOMES, PROPENSITY, UpliftRows, prepare_rows
@@ -138,13 +138,11 @@ def _told(
         own = folds == fold
         expected[own] = predict_linear(levels[fold], design[own])[..., OBJECTIVE] - contact
         chosen[own] = rules[fold].choose(design[own])
-    flat = pa.array(expected.ravel(), pa.float64())
-    starts = pa.array(np.arange(len(arms) + 1) * len(contact), pa.int32())
     return pa.RecordBatch.from_arrays(
         [
             *(rows.column(name).combine_chunks() for name in ("customer_id", "decision_id", ARM, PROPENSITY)),
             pa.array(outcomes[:, OBJECTIVE] - contact[arms], pa.float64()),
-            pa.ListArray.from_arrays(starts, flat),
+            lists_of(expected),
             pa.array(chosen, pa.int32()),
         ],
         names=["customer_id", "decision_id", "arm_index", "propensity", "reward", "expected", "personalised"],

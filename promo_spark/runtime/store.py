@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 import delta.exceptions.captured  # noqa: F401  (makes Delta's own errors arrive as Python exceptions)
 from delta.tables import DeltaTable
-from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -23,6 +21,7 @@ from promo_spark.contracts.gate import (
     settle_repeats,
     suspect_rows,
 )
+from promo_spark.contracts.persisted import persisted
 from promo_spark.contracts.rows import contract_frame
 from promo_spark.contracts.table import AS_OF_DATE, TableContract, rejected_of
 from promo_spark.errors import ConflictError, ContractError
@@ -179,7 +178,7 @@ class Store:
     def _write_dated(self, contract: TableContract, frame: DataFrame, as_of_date: date | None) -> Written:
         if as_of_date is None:
             raise ContractError(f"{contract.name} is written one as_of_date at a time: none was given.")
-        with _persisted(judge_rows(frame, contract)) as judged:
+        with persisted(judge_rows(frame, contract)) as judged:
             is_sound = F.size(REASONS) == 0
             counts = judged.agg(
                 F.count("*"),
@@ -207,10 +206,10 @@ class Store:
 
     def _write_merged(self, contract: TableContract, frame: DataFrame) -> tuple[int, int]:
         judged = judge_rows(frame, contract)
-        with _persisted(repeated_keys(judged, contract)) as repeats:
+        with persisted(repeated_keys(judged, contract)) as repeats:
             if not repeats.count():  # each row is sound, and alone with its key
                 return self._bring(contract, accepted_rows(judged, contract)), 0
-            with _persisted(suspect_rows(judged, contract, repeats)) as suspects:
+            with persisted(suspect_rows(judged, contract, repeats)) as suspects:
                 settled = settle_repeats(suspects, contract)
                 refused = settled.where(F.size(REASONS) > 0)
                 rejected = refused.count()
@@ -268,7 +267,7 @@ class Store:
             brought = commit_rows(unless_held(frame, stored), self.path(contract)).rows
             if brought or self.read(contract).isEmpty():
                 return brought
-        with _persisted(frame) as rows:
+        with persisted(frame) as rows:
             target = DeltaTable.forPath(self._spark, self.path(contract)).alias("t")
             merge = target.merge(rows.alias("s"), merge_condition(contract, rows))
             newer = "s.ingest_sequence >= t.ingest_sequence"
@@ -284,12 +283,3 @@ def _refuse_repeats(contract: TableContract, judged: DataFrame) -> None:
             f"{contract.name}: {doubled} keys ({', '.join(contract.key)}) come up more than once. "
             f"It holds {contract.grain}."
         )
-
-
-@contextmanager
-def _persisted(frame: DataFrame) -> Iterator[DataFrame]:
-    kept = frame.persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        yield kept
-    finally:
-        kept.unpersist()

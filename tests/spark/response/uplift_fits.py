@@ -23,4 +23,4 @@ def learning_from(rows: DataFrame, **told: Any) -> Iterator[Prepared]:
 def fit_uplift(rows: DataFrame, learner: str = "dr_linear", **told: Any) -> UpliftModel:
     """Fit one learner."""
     with learning_from(rows, **told) as learning:
-        return make_model(learning=learning, learnt=learn_uplift(prepared=learning, learner=learner))
+        return make_model(rows=learning.rows, learnt=learn_uplift(prepared=learning, learner=learner))

@@ -30,6 +30,8 @@ CONFIGURATION: dict[str, str] = {
     # Nanosecond Parquet timestamps, as pandas writes them, are otherwise refused.
     "spark.sql.legacy.parquet.nanosAsLong": "false",
     "spark.databricks.delta.snapshotPartitions": "2",
+    # A frame that is kept has else as many parts as shuffles may have at most, each a task, however few its rows.
+    "spark.sql.optimizer.canChangeCachedPlanOutputPartitioning": "true",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "64",
 }

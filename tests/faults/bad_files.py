@@ -114,7 +114,7 @@ STRUCTURE = (
     _raw("nothing but nul.csv", b"\0" * 500, refused="no column"),
     _raw("random bytes.csv", bytes(range(256)) * 20, refused="no column"),
     _raw("empty.csv", b"", refused="empty (0 bytes)"),
-    _raw("one line break.csv", b"\n", refused="holds no records"),
+    _raw("one line break.csv", b"\n", refused="the first line is blank"),
     _raw("no last line break.csv", f"{HEADER}\n{GOOD}".encode()),
     _raw("tabs.tsv", f"{HEADER}\n{GOOD}\n".replace(",", "\t").encode(), delimiter="\t"),
     _raw("commas where tabs are meant.tsv", f"{HEADER}\n{GOOD}\n".encode(), refused="no column", delimiter="\t"),

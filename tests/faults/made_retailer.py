@@ -41,13 +41,14 @@ def exports(spark: SparkSession, customers: int) -> dict[str, pd.DataFrame]:
 
 
 def write_files(tables: Mapping[str, pd.DataFrame], folder: Path, *, parts: int = 1, seed: int | None = None) -> None:
-    """Write each table as so many CSV files; with a seed its records are shuffled first."""
+    """Write each table as so many CSV files, none of them empty; with a seed its records are shuffled first."""
     for entity, rows in tables.items():
         place = folder / entity
         place.mkdir(parents=True)
         ordered = rows if seed is None else rows.sample(frac=1, random_state=seed)
-        for part in range(parts):
-            ordered.iloc[part::parts].to_csv(place / f"{part:02d}.csv", index=False)
+        count = min(parts, len(rows))
+        for part in range(count):
+            ordered.iloc[part::count].to_csv(place / f"{part:02d}.csv", index=False)
 
 
 def source(tables: Mapping[str, pd.DataFrame], folder: Path) -> dict[str, Any]:

@@ -41,3 +41,6 @@ class MemoryStage:
 
     def save_model(self, *_: object) -> None:
         """Models are not kept."""
+
+    def register_classifier(self, *_: object) -> None:
+        """Models are not kept."""

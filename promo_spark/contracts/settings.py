@@ -185,9 +185,9 @@ class RecommendSettings(Frozen):
     )
     ranker_windows: int = Field(default=2, ge=1, description="Earlier windows that the second stage learns from")
     ranker_days: int = Field(default=28, ge=7, description="Length of such a window, and of what is predicted")
-    ranker_trees: int = Field(default=50, ge=1)
-    ranker_depth: int = Field(default=5, ge=1, le=8)
-    ranker_step: float = Field(default=0.1, gt=0, le=1)
+    ranker_customers: int = Field(
+        default=5000, ge=100, description="Customers that the second stage learns from; all where there are fewer"
+    )
     excluded_departments: tuple[str, ...] = ()
     excluded_categories: tuple[str, ...] = ()
 

@@ -23,14 +23,17 @@ Bools = NDArray[np.bool_]
 OWN, POPULAR, USUAL, LATELY, LATELY_IN_ALL = 100, 150, 80, 100, 40
 """Candidates of each kind; the last are those of neighbours' latest that also compete with repeats."""
 _CUSTOMERS_AT_ONCE = 256
-_UNKNOWN = np.float32(-1)
-
+_LEAST_SPREAD = 3.0
+"""In days: nobody buys more regularly than that."""
 _OWN_FEATURES = (
     *(f"decayed_{life}d" for life in HALF_LIVES),
     "day_count", "last_days", "first_days", "gap_days", "last_to_gap", "last_to_usual_gap", "rate_28d", "rate_112d",
+    "gap_spread", "overdue",
 )  # fmt: skip
 _CUSTOMER_FEATURES = ("trips", "idle_days", "newness_rate")
-_NEIGHBOUR_FEATURES = ("neighbours", "neighbours_28d", "neighbours_28d_place", "neighbours_28d_lift")
+_NEIGHBOUR_FEATURES = (
+    "habit_and_neighbours", "neighbours", "neighbours_28d", "neighbours_28d_place", "neighbours_28d_lift",
+)  # fmt: skip
 _GROUP_FEATURES = ("habit_112d", "habit_28d", "last_days", "products", "share", "product_share", "lift")
 FEATURES = (
     *_OWN_FEATURES,
@@ -39,17 +42,20 @@ FEATURES = (
     *PRODUCT_FEATURES,
     *(f"{group}_{name}" for group in ("category", "subcategory") for name in _GROUP_FEATURES),
 )
-"""Names of the columns of ``Candidates.features``; -1 stands for what is not known."""
+"""Names of the columns of ``Candidates.features``; NaN stands for what is not known."""
 
 LEARNT_FROM = {
     "all": tuple(
         FEATURES.index(name)
         for name in (
-            *_OWN_FEATURES, "trips", "idle_days", "neighbours", "neighbours_28d", "buyers_28d", "retention_rate",
-            "repeat_rate", "usual_gap_days", "trend_7d", "trend_28d",
+            *_OWN_FEATURES, "trips", "idle_days", "habit_and_neighbours", "neighbours", "neighbours_28d", "buyers_28d",
+            "retention_rate", "repeat_rate", "usual_gap_days", "trend_7d", "trend_28d",
+            "discount_rate_7d", "discount_rate_14d", "discount_rate",
         )
     ),
-    "novel": tuple(place for place, name in enumerate(FEATURES) if name not in _OWN_FEATURES),
+    "novel": tuple(
+        place for place, name in enumerate(FEATURES) if name not in (*_OWN_FEATURES, "habit_and_neighbours")
+    ),
 }  # fmt: skip
 """Columns each slot's ranker looks at."""
 
@@ -103,7 +109,7 @@ def _rows_of(habits: Habits, first: int, last: int) -> Habits:
     begin, end = habits.offsets[first], habits.offsets[last]
     entries = {
         name: getattr(habits, name)[begin:end]
-        for name in ("products", "decayed", "day_count", "last_days", "first_days", "was_earlier")
+        for name in ("products", "decayed", "day_count", "last_days", "first_days", "gap_squares", "was_earlier")
     }
     return Habits(
         offsets=habits.offsets[first : last + 1] - begin,
@@ -117,6 +123,7 @@ class _Scores(NamedTuple):
     """First-stage scores of a tile, shape (n_customers, n_products); -inf for what was bought, in the last three."""
 
     habit: Floats
+    mixed: Floats
     neighbours: Floats
     neighbours_lately: Floats
     popular: Floats
@@ -152,16 +159,18 @@ def _first_stages(
     weights = weigh_neighbours(habits.matrix(np.where(open_entries, own, 0), n_products), places, pool, neighbourhood)
     usual, lately = ((weights @ side).toarray() for side in (pool.habits, pool.recent))
     habit = np.full(usual.shape, -np.inf, dtype=np.float32)
-    mixed = own + habits.decayed[:, 1] + np.float32(0.3) * habits.decayed[:, 0]
-    habit[bought] = np.where(open_entries, mixed, -np.inf)
+    lively = own + habits.decayed[:, 1] + np.float32(0.3) * habits.decayed[:, 0]
+    habit[bought] = np.where(open_entries, lively, -np.inf)
     has_past = np.diff(habits.offsets) > 0
     popular = np.where(has_past[:, None], catalogue.feature("buyers_28d"), np.float32(-np.inf))
+    mixed = np.float32(neighbourhood.weight) * usual
+    mixed[bought] += own
     masked = []
     for scores in (popular, usual, lately):
         novel = np.where((scores > 0) & catalogue.is_open, scores, np.float32(-np.inf))
         novel[bought] = -np.inf
         masked.append(novel)
-    return _Scores(habit, usual, lately, *masked)
+    return _Scores(habit, mixed, usual, lately, *masked)
 
 
 def _features(habits: Habits, catalogue: Catalogue, scores: _Scores, customers: Ints, products: Ints) -> Floats:
@@ -172,12 +181,14 @@ def _features(habits: Habits, catalogue: Catalogue, scores: _Scores, customers: 
     columns = [
         _own_features(habits, catalogue, customers, products),
         _customer_features(habits)[customers],
-        np.column_stack([scores.neighbours[pairs], recent, _places(customers, recent), recent / (share + 1e-3)]),
+        np.column_stack([scores.mixed[pairs], scores.neighbours[pairs], recent]),
+        np.column_stack([_places(customers, recent), recent / (share + 1e-3)]),
         product,
         *(_group_features(habits, catalogue, numbers, customers, products) for numbers in catalogue.groups),
     ]
     features = np.concatenate(columns, axis=1).astype(np.float32)
-    return np.where(np.isfinite(features), features, _UNKNOWN)
+    features[~np.isfinite(features)] = np.nan
+    return features
 
 
 def _own_features(habits: Habits, catalogue: Catalogue, customers: Ints, products: Ints) -> Floats:
@@ -189,6 +200,7 @@ def _own_features(habits: Habits, catalogue: Catalogue, customers: Ints, product
     places = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = (habits.first_days - habits.last_days) / (habits.day_count - 1)
+        spread = np.sqrt(np.maximum(habits.gap_squares / (habits.day_count - 1) - gap**2, 0))
         trips = np.maximum(habits.trips[habits.customers], 0.05)
         known = np.column_stack(
             [
@@ -201,6 +213,8 @@ def _own_features(habits: Habits, catalogue: Catalogue, customers: Ints, product
                 habits.last_days / catalogue.feature("usual_gap_days")[habits.products],
                 habits.decayed[:, HALF_LIVES.index(28)] / trips,
                 habits.decayed[:, HALF_LIVES.index(112)] / trips,
+                spread,
+                (habits.last_days - gap) / np.maximum(spread, _LEAST_SPREAD),
             ]
         )
     return np.where((keys[places] == asked)[:, None], known[places], np.nan).astype(np.float32)

@@ -14,7 +14,7 @@ Bools = NDArray[np.bool_]
 def label_candidates(found: Candidates, purchases: Purchases, first_day: int, days: int, n_products: int) -> Bools:
     """Whether each candidate was bought in the days from ``first_day`` on, shape (n_candidates,).
 
-    >>> bought = Purchases(np.array([0, 2]), np.array([0, 1]), np.array([3, 4]))
+    >>> bought = Purchases(np.array([0, 2]), np.array([0, 1]), np.array([3, 4]), np.zeros(2, dtype=bool))
     >>> none = np.zeros(2, dtype=bool)
     >>> pairs = Candidates(np.array([0, 0]), np.array([0, 1]), none, none, np.empty((2, 0), dtype=np.float32))
     >>> label_candidates(pairs, bought, 0, 4, 2).tolist()

@@ -18,6 +18,8 @@ HALF_LIVES = (14, 28, 56, 112, 224)
 """In days."""
 RECENT, SEASON = 28, 84
 """In days."""
+DISCOUNT_DAYS = (7, 14)
+"""Days before a cut over which discounts are counted, besides all."""
 _LATELY = 7
 _TRIP_HALF_LIFE = 28
 _USUAL_GAP, _USUAL_REPEAT = 60.0, 0.2
@@ -32,11 +34,13 @@ class Purchases(NamedTuple):
         offsets: Entries of customer i are ``offsets[i]:offsets[i + 1]``.
         products: Product of each entry.
         days: Day of each entry.
+        discounted: Bought below the usual price.
     """
 
     offsets: Ints
     products: Ints
     days: Ints
+    discounted: Bools
 
 
 class Habits(NamedTuple):
@@ -49,6 +53,7 @@ class Habits(NamedTuple):
         day_count: Days of purchase.
         last_days: Days since the last one.
         first_days: Days since the first one.
+        gap_squares: Squared days between one purchase and the next, summed.
         was_earlier: Bought in the 28 days before the last 28.
         trips: Decayed days on which the customer bought anything, shape (n_customers,).
         idle_days: Days since the customer last bought anything, shape (n_customers,); NaN for nothing.
@@ -60,6 +65,7 @@ class Habits(NamedTuple):
     day_count: Floats
     last_days: Floats
     first_days: Floats
+    gap_squares: Floats
     was_earlier: Bools
     trips: Floats
     idle_days: Floats
@@ -96,6 +102,7 @@ class Catalogue(NamedTuple):
 PRODUCT_FEATURES = (
     "buyers_7d", "buyers_28d", "buyers_84d", "buyers", "new_buyers_28d", "retention_rate", "repeat_rate",
     "usual_gap_days", "trend_7d", "trend_28d", "new_buyer_rate",
+    *(f"discount_rate_{days}d" for days in DISCOUNT_DAYS), "discount_rate",
 )  # fmt: skip
 
 
@@ -104,7 +111,7 @@ def habits_before(purchases: Purchases, cut: int) -> Habits:
 
     Complexity: O(entries).
 
-    >>> bought = Purchases(np.array([0, 3]), np.array([4, 4, 6]), np.array([-28, -14, 2]))
+    >>> bought = Purchases(np.array([0, 3]), np.array([4, 4, 6]), np.array([-28, -14, 2]), np.zeros(3, dtype=bool))
     >>> habits = habits_before(bought, 0)
     >>> habits.products.tolist(), habits.decayed[:, 0].tolist(), habits.last_days.tolist()
     ([4], [0.75], [14.0])
@@ -115,6 +122,8 @@ def habits_before(purchases: Purchases, cut: int) -> Habits:
     products, ages = purchases.products[past], (cut - purchases.days[past]).astype(np.float64)
     firsts = np.flatnonzero(np.concatenate([[True], (np.diff(rows) != 0) | (np.diff(products) != 0)])[: len(rows)])
     owners = rows[firsts]
+    gaps = -np.diff(ages, prepend=ages[:1])
+    gaps[firsts] = 0
     weights = 0.5 ** (ages[:, None] / np.array(HALF_LIVES))
     days = np.unique(rows * (np.int64(1) << 32) + ages.astype(np.int64))
     visitors, visit_ages = days >> 32, (days & 0xFFFFFFFF).astype(np.float64)
@@ -133,6 +142,7 @@ def habits_before(purchases: Purchases, cut: int) -> Habits:
         day_count=single(np.ones(len(rows)), np.add).astype(np.float32),
         last_days=single(ages, np.minimum).astype(np.float32),
         first_days=single(ages, np.maximum).astype(np.float32),
+        gap_squares=single(gaps**2, np.add).astype(np.float32),
         was_earlier=single(earlier, np.logical_or).astype(np.bool_),
         trips=np.bincount(visitors, weights=0.5 ** (visit_ages / _TRIP_HALF_LIFE), minlength=n_customers).astype(
             np.float32
@@ -141,8 +151,17 @@ def habits_before(purchases: Purchases, cut: int) -> Habits:
     )
 
 
-def sum_products(habits: Habits, n_products: int) -> Doubles:
-    """Sums over customers that ``describe_products`` takes, shape (n_products, 10); sums of parts add up."""
+def sum_products(purchases: Purchases, cut: int, n_products: int) -> Doubles:
+    """Sums over customers that ``describe_products`` takes, shape (n_products, N_SUMS); sums of parts add up."""
+    of_habits = _sum_habits(habits_before(purchases, cut), n_products)
+    ages = cut - purchases.days
+    inside = [(ages > 0) & (ages <= days) for days in (*DISCOUNT_DAYS, np.inf)]
+    counted = [chosen for own in inside for chosen in (own, own & purchases.discounted)]
+    columns = [np.bincount(purchases.products[chosen], minlength=n_products) for chosen in counted]
+    return np.column_stack([of_habits, *columns])
+
+
+def _sum_habits(habits: Habits, n_products: int) -> Doubles:
     recent, came_back = habits.last_days <= RECENT, habits.day_count > 1
     summed = (
         habits.last_days <= _LATELY,
@@ -159,6 +178,10 @@ def sum_products(habits: Habits, n_products: int) -> Doubles:
     return np.column_stack([np.bincount(habits.products, weights=v, minlength=n_products) for v in summed])
 
 
+N_SUMS = 10 + 2 * (len(DISCOUNT_DAYS) + 1)
+"""Columns of ``sum_products``."""
+
+
 def describe_products(sums: Doubles, groups: Ints, min_customers: int) -> Catalogue:
     """Make features of products from their sums.
 
@@ -167,7 +190,7 @@ def describe_products(sums: Doubles, groups: Ints, min_customers: int) -> Catalo
         groups: Category and subcategory, shape (2, n_products).
         min_customers: Products bought by fewer are not recommended.
     """
-    lately, recent, season, buyers, new, earlier, kept, came_back, gap_days, gaps = sums.T
+    lately, recent, season, buyers, new, earlier, kept, came_back, gap_days, gaps, *counts = sums.T
     usual_retention = kept.sum() / max(earlier.sum(), 1)
     features = (
         lately,
@@ -181,5 +204,6 @@ def describe_products(sums: Doubles, groups: Ints, min_customers: int) -> Catalo
         4 * lately / (recent + 2),
         3 * recent / (season + 3),
         new / (recent + 2),
+        *(discounted / np.maximum(bought, 1) for bought, discounted in zip(counts[::2], counts[1::2], strict=True)),
     )
     return Catalogue(buyers >= min_customers, np.column_stack(features).astype(np.float32), groups)

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
 from pyspark.sql import DataFrame
 
 from promo_spark.contracts.recommend import FACTORS
 from promo_spark.contracts.segments import SEGMENT_CUSTOMERS
 from promo_spark.contracts.silver import RATINGS
+from promo_spark.kernels.candidates import FEATURES, LEARNT_FROM
 from promo_spark.recommend.content import describe_content, recommend_by_content
 from promo_spark.recommend.factorisation import Factorisation, describe_factors, fit_factorisation
 from promo_spark.recommend.hybrid import Hybrid, fit_hybrid, recommend_by_hybrid
@@ -195,8 +198,9 @@ def _keep_factorisation(stage: Stage, factorisation: Factorisation) -> None:
 def _keep_hybrid(stage: Stage, hybrid: Hybrid) -> None:
     for slot, ranker in hybrid.rankers.items():
         stage.metrics({f"ranker_{slot}_examples": float(ranker.example_count)})
-        scored = ranker.model.transform(ranker.sample)
-        stage.save_model(f"product_ranker_{slot}", ranker.model, ranker.sample, scored.select("prediction"))
+        names = [FEATURES[column] for column in LEARNT_FROM[slot]]
+        sample = pd.DataFrame(np.zeros((2, len(names))), columns=names)
+        stage.register_classifier(f"product_ranker_{slot}", ranker.model, sample)
 
 
 MAKERS: dict[str, Callable[[Stage, Known], DataFrame | None]] = {

@@ -9,12 +9,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.core.broadcast import Broadcast
 from pyspark.sql import DataFrame
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from promo_spark.contracts.recommend import RECOMMENDED_PRODUCTS
 from promo_spark.contracts.settings import RecommendSettings
 from promo_spark.contracts.silver import ORDER_LINES, PRODUCTS
 from promo_spark.contracts.step import produces
-from promo_spark.kernels.boosted_trees import Trees
 from promo_spark.kernels.candidates import Candidates, find_candidates
 from promo_spark.kernels.habits import habits_before
 from promo_spark.kernels.packed_items import NONE
@@ -39,8 +39,8 @@ from promo_spark.recommend.windows import (
     purchases_of,
 )
 
-Learnt = tuple[Trees, NDArray[np.float64]]
-"""Trees, and the probability of each bin of margins."""
+Learnt = tuple[HistGradientBoostingClassifier, NDArray[np.float64]]
+"""A model, and the probability of each bin of margins."""
 _Maker = Callable[[Batches], Iterator[pa.RecordBatch]]
 
 
@@ -75,8 +75,8 @@ def fit_hybrid(
         products: silver.products.
         catalogue: Rows of ``list_catalogue``.
         as_of_date: Lines on or after this date are ignored.
-        settings: Windows, trees, neighbourhood.
-        seed: Of the rows that each tree sees.
+        settings: Windows, customers to learn from, neighbourhood.
+        seed: Of the columns that each split looks at.
 
     Returns:
         The rankers, or None where too little was bought to learn from.
@@ -87,11 +87,14 @@ def fit_hybrid(
     packed = pack_purchase_days(
         order_lines=order_lines, products=products, product_ids=product_ids, as_of_date=as_of_date, settings=settings
     ).persist()
-    blocks = blocks_of(packed.count())
+    customer_count = packed.count()
+    blocks = blocks_of(customer_count)
     customers = _laid_out(packed, blocks).persist()
     cuts = [-settings.ranker_days * window for window in range(settings.ranker_windows, -1, -1)]
     windows = prepare_windows(customers=customers, product_ids=product_ids, groups=groups, cuts=cuts, settings=settings)
-    rankers = fit_rankers(customers=customers, windows=windows, settings=settings, seed=seed)
+    rankers = fit_rankers(
+        customers=customers, customer_count=customer_count, windows=windows, settings=settings, seed=seed
+    )
     for frame in (customers, packed):
         frame.unpersist()
     return None if rankers is None else Hybrid(windows, rankers, blocks)
@@ -122,7 +125,7 @@ def recommend_by_hybrid(
         settings=settings,
     )
     now = Windows(hybrid.windows.product_ids, hybrid.windows.reference_ids, {0: hybrid.windows.by_cut[0]})
-    learnt = {slot: (ranker.trees, ranker.probabilities) for slot, ranker in hybrid.rankers.items()}
+    learnt = {slot: (ranker.model, ranker.probabilities) for slot, ranker in hybrid.rankers.items()}
     shared = order_lines.sparkSession.sparkContext.broadcast((now, learnt))
     made = _laid_out(packed, hybrid.customer_blocks).mapInArrow(
         _list_maker(shared, settings), ", ".join(("customer_id string", *LIST_COLUMNS))
@@ -131,7 +134,6 @@ def recommend_by_hybrid(
 
 
 def _laid_out(packed: DataFrame, blocks: int) -> DataFrame:
-    # Trees are learnt from rows in their order: laid out by content, it repeats.
     return packed.repartition(blocks, "customer_id").sortWithinPartitions("customer_id")
 
 
@@ -165,8 +167,8 @@ def empty_lists(n_customers: int, length: int) -> TopK:
 
 def fill_lists(best: TopK, repeats: NDArray[np.bool_], found: Candidates, slot: str, learnt: Learnt) -> None:
     """Rank a tile's candidates by their margins, then by product, and enter the best with their probabilities."""
-    trees, probabilities = learnt
-    places, margins = score_candidates(found, slot, trees)
+    model, probabilities = learnt
+    places, margins = score_candidates(found, slot, model)
     ranked = np.lexsort((found.products[places], -margins, found.customers[places]))
     order = places[ranked]
     customers = found.customers[order]

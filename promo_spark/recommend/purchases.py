@@ -28,12 +28,13 @@ def keep_eligible_lines(
         settings: Names the departments and categories that are excluded.
 
     Returns:
-        customer_id, product_id, basket_id, order_date; one row per line.
+        customer_id, product_id, basket_id, order_date, is_discounted (below the usual price); one row per line.
     """
+    is_discounted = F.coalesce(F.col("retail_discount_amount") > 0, F.lit(False))
     return (
         order_lines.where(F.col("order_date") < F.lit(as_of_date))
         .where(F.col("customer_id").isNotNull() & (F.col("quantity") > 0) & ~F.col("is_return"))
-        .select("customer_id", "product_id", "basket_id", "order_date")
+        .select("customer_id", "product_id", "basket_id", "order_date", is_discounted.alias("is_discounted"))
         .join(products.where(is_excluded(settings)).select("product_id"), "product_id", "left_anti")
     )
 

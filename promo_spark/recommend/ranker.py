@@ -6,17 +6,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark.core.broadcast import Broadcast
-from pyspark.ml.classification import GBTClassificationModel, GBTClassifier
-from pyspark.ml.functions import array_to_vector
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.isotonic import isotonic_regression
 
-from promo_spark.contracts.rows import local_frame
+from promo_spark.contracts.arrow_matrices import lists_of, matrix_of
 from promo_spark.contracts.settings import RecommendSettings
-from promo_spark.kernels.boosted_trees import LEAF, Trees, add_trees
 from promo_spark.kernels.candidates import LEARNT_FROM, Candidates, find_candidates
 from promo_spark.kernels.examples import draw_examples, label_candidates
 from promo_spark.kernels.habits import habits_before
@@ -25,16 +24,26 @@ from promo_spark.recommend.neighbours import places_of
 from promo_spark.recommend.windows import Batches, Windows, purchases_of
 
 SLOTS = ("all", "novel")
-_SHARES = {"all": 0.15, "novel": 0.08}
+_SHARES = {"all": 0.3, "novel": 0.1}
 """Of the candidates that were not bought, how many are learnt from."""
+_LEARNERS = {
+    "all": {"max_iter": 150, "max_leaf_nodes": 16, "min_samples_leaf": 200},
+    "novel": {"max_iter": 60, "max_leaf_nodes": 12, "min_samples_leaf": 400},
+}
+"""Settled on weeks before those that docs/benchmarks.md judges by (decision 17)."""
+_LEAST_LEAF = 5
 _FEWEST = 100
 """Purchases to learn from, in each slot."""
 _FOLDS = 5
 """One in so many customers is kept back to learn probabilities from."""
 _BINS, _WIDEST = 400, 6.0
 """Margins are counted in bins; beyond the widest, all are alike."""
-_EXAMPLES = "slot string, label double, features array<float>"
+_SHADES = 1_000_000
+"""Customers are drawn in shares of one in so many."""
+_EXAMPLES = "slot string, customer_key long, cut int, product int, label boolean, features array<float>"
+_ORDER = [(name, "ascending") for name in ("slot", "cut", "customer_key", "product")]
 _COUNTS = "slot string, bin int, rows long, bought long"
+Models = dict[str, HistGradientBoostingClassifier]
 _Maker = Callable[[Batches], Iterator[pa.RecordBatch]]
 
 
@@ -43,79 +52,62 @@ class SlotRanker:
     """The ranker of one slot.
 
     Attributes:
-        model: Spark's model, over the columns ``LEARNT_FROM`` of the slot.
-        trees: The same as arrays.
+        model: Over the columns ``LEARNT_FROM`` of the slot; its decision function is the margin.
         probabilities: Of a purchase, for a margin in the middle of each bin; rising, shape (_BINS,).
         example_count: Rows it learnt from.
-        sample: A few rows of features (vector), for the model's signature.
     """
 
-    model: GBTClassificationModel
-    trees: Trees
+    model: HistGradientBoostingClassifier
     probabilities: NDArray[np.float64]
     example_count: int
-    sample: DataFrame
 
 
 def fit_rankers(
-    *, customers: DataFrame, windows: Windows, settings: RecommendSettings, seed: int
+    *, customers: DataFrame, customer_count: int, windows: Windows, settings: RecommendSettings, seed: int
 ) -> dict[str, SlotRanker] | None:
     """Learn a ranker for each slot from the cuts before the date.
 
-    A fifth of the customers is kept back; what they bought after the latest of these cuts turns margins into
-    probabilities (isotonic regression).
+    Rows of at most ``ranker_customers`` customers, drawn by hash, come to the driver. A fifth of these customers
+    is kept back; what they bought after the latest of the cuts turns margins into probabilities (isotonic
+    regression).
 
     Args:
         customers: Rows of ``pack_purchase_days``; read twice, so best persisted.
+        customer_count: How many they are.
         windows: At least one cut before the date; outcomes of a cut end on the date at the latest.
-        settings: Days of outcomes, neighbourhood, trees.
-        seed: Of the rows that each tree sees.
+        settings: Days of outcomes, neighbourhood, customers to learn from.
+        seed: Of the columns that each split looks at.
 
     Returns:
         The rankers, or None where too little was bought to learn from.
     """
     cuts = sorted(cut for cut in windows.by_cut if cut + settings.ranker_days <= 0)
+    drawn = customers
+    if customer_count > settings.ranker_customers:
+        share = settings.ranker_customers / customer_count
+        drawn = customers.where(F.pmod(F.xxhash64("customer_key"), F.lit(_SHADES)) < F.lit(int(share * _SHADES)))
     shared = customers.sparkSession.sparkContext.broadcast(windows)
-    examples = customers.mapInArrow(_example_maker(shared, cuts, settings), _EXAMPLES).persist()
-    counts = {
-        row.slot: row
-        for row in examples.groupBy("slot").agg(F.count("*").alias("n"), F.sum("label").alias("bought")).collect()
-    }
-    if any(
-        slot not in counts or min(counts[slot].bought, counts[slot].n - counts[slot].bought) < _FEWEST for slot in SLOTS
-    ):
-        examples.unpersist()
-        return None
-    models = {slot: _fit(examples.where(F.col("slot") == slot), settings, seed) for slot in SLOTS}
-    trees = {slot: trees_of(model) for slot, model in models.items()}
-    probabilities = _calibrate(customers, shared, cuts[-1], trees, settings)
-    examples.unpersist()
-    return {
-        slot: SlotRanker(models[slot], trees[slot], probabilities[slot], counts[slot].n, _sample(customers, slot))
-        for slot in SLOTS
-    }
+    # Histograms are summed in the order of the rows: in one order they repeat.
+    examples = drawn.mapInArrow(_example_maker(shared, cuts, settings), _EXAMPLES).toArrow().sort_by(_ORDER)
+    by_slot = {slot: examples.filter(pc.equal(examples.column("slot"), slot)) for slot in SLOTS}
+    for own in by_slot.values():
+        bought = int(pc.sum(own.column("label")).as_py() or 0)
+        if min(bought, len(own) - bought) < _FEWEST:
+            return None
+    models = {slot: _fit(own, seed) for slot, own in by_slot.items()}
+    probabilities = _calibrate(drawn, shared, cuts[-1], models, settings)
+    return {slot: SlotRanker(models[slot], probabilities[slot], len(own)) for slot, own in by_slot.items()}
 
 
-def as_vectors(examples: DataFrame) -> DataFrame:
-    """Examples as Spark's models take them: label and features."""
-    return examples.select("label", array_to_vector(F.col("features")).alias("features"))
-
-
-def trees_of(model: GBTClassificationModel) -> Trees:
-    """A fitted model's trees as arrays."""
-    depth = max(tree.depth for tree in model.trees)
-    shape = len(model.trees), 2 ** (depth + 1) - 1
-    trees = Trees(np.full(shape, LEAF), np.zeros(shape), np.zeros(shape))
-    for place, (tree, weight) in enumerate(zip(model.trees, model.treeWeights, strict=True)):
-        java_tree: Any = tree._java_obj
-        _lay_out(java_tree.rootNode(), 0, weight, Trees(*(own[place] for own in trees)))
-    return trees
-
-
-def score_candidates(found: Candidates, slot: str, trees: Trees) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def score_candidates(
+    found: Candidates, slot: str, model: HistGradientBoostingClassifier
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Places of the slot's candidates, and their margins."""
     places = np.flatnonzero(found.competes(slot))
-    return places, add_trees(trees, found.features[places][:, LEARNT_FROM[slot]])
+    if len(places) == 0:
+        return places, np.empty(0)
+    margins: NDArray[np.float64] = model.decision_function(found.features[places][:, LEARNT_FROM[slot]])
+    return places, margins
 
 
 def bins_of(margins: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -129,34 +121,17 @@ def neighbourhood_of(settings: RecommendSettings) -> Neighbourhood:
     return Neighbourhood(settings.neighbours, settings.neighbour_power, settings.neighbour_weight)
 
 
-def _fit(examples: DataFrame, settings: RecommendSettings, seed: int) -> GBTClassificationModel:
-    learner = GBTClassifier(
-        maxIter=settings.ranker_trees,
-        maxDepth=settings.ranker_depth,
-        stepSize=settings.ranker_step,
-        minInstancesPerNode=20,
-        subsamplingRate=0.7,
-        seed=seed,
+def _fit(examples: pa.Table, seed: int) -> HistGradientBoostingClassifier:
+    inputs, labels = matrix_of(examples.column("features")), examples.column("label").to_numpy()
+    slot = examples.column("slot")[0].as_py()
+    own: dict[str, Any] = {**_LEARNERS[slot]}
+    # Few rows: leaves of a hundredth of them still tell customers apart.
+    own["min_samples_leaf"] = max(_LEAST_LEAF, min(own["min_samples_leaf"], len(labels) // 100))
+    learner = HistGradientBoostingClassifier(
+        learning_rate=0.06, l2_regularization=1.0, max_features=0.5, early_stopping=False, random_state=seed, **own
     )
-    model: GBTClassificationModel = learner.fit(as_vectors(examples))
+    model: HistGradientBoostingClassifier = learner.fit(inputs, labels)
     return model
-
-
-def _sample(customers: DataFrame, slot: str) -> DataFrame:
-    """Rows in the form of a model's input; of nobody."""
-    rows = [(0.0, [0.0] * len(LEARNT_FROM[slot])), (0.0, [1.0] * len(LEARNT_FROM[slot]))]
-    return as_vectors(local_frame(customers.sparkSession, rows, "label double, features array<double>")).select(
-        "features"
-    )
-
-
-def _lay_out(node: Any, place: int, weight: float, tree: Trees) -> None:  # noqa: ANN401  (a node of the JVM)
-    if node.subtreeDepth() == 0:
-        tree.values[place] = weight * node.prediction()
-        return
-    tree.features[place], tree.thresholds[place] = node.split().featureIndex(), node.split().threshold()
-    _lay_out(node.leftChild(), 2 * place + 1, weight, tree)
-    _lay_out(node.rightChild(), 2 * place + 2, weight, tree)
 
 
 def _is_kept_back(keys: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -186,28 +161,26 @@ def _example_maker(shared: Broadcast[Windows], cuts: Sequence[int], settings: Re
                     for slot in SLOTS:
                         drawn = draw_examples(found, labels, slot, own_keys + cut, _SHARES[slot])
                         drawn = drawn[~_is_kept_back(own_keys)[found.customers[drawn]]]
-                        yield _as_examples(slot, found.features[drawn][:, LEARNT_FROM[slot]], labels[drawn])
+                        columns = {
+                            "slot": pa.array(np.full(len(drawn), slot), pa.string()),
+                            "customer_key": pa.array(own_keys[found.customers[drawn]]),
+                            "cut": pa.array(np.full(len(drawn), cut), pa.int32()),
+                            "product": pa.array(found.products[drawn].astype(np.int32)),
+                            "label": pa.array(labels[drawn]),
+                            "features": lists_of(found.features[drawn][:, LEARNT_FROM[slot]]),
+                        }
+                        yield pa.RecordBatch.from_pydict(columns)
 
     return make_examples
 
 
-def _as_examples(slot: str, features: NDArray[np.float32], labels: NDArray[np.bool_]) -> pa.RecordBatch:
-    offsets = pa.array(np.arange(len(features) + 1) * features.shape[1], pa.int32())
-    columns = {
-        "slot": pa.array(np.full(len(features), slot), pa.string()),
-        "label": pa.array(labels.astype(np.float64)),
-        "features": pa.ListArray.from_arrays(offsets, pa.array(features.ravel())),
-    }
-    return pa.RecordBatch.from_pydict(columns)
-
-
 def _calibrate(
-    customers: DataFrame, shared: Broadcast[Windows], cut: int, trees: dict[str, Trees], settings: RecommendSettings
+    customers: DataFrame, shared: Broadcast[Windows], cut: int, models: Models, settings: RecommendSettings
 ) -> dict[str, NDArray[np.float64]]:
     """Learn from customers kept back how often candidates of a margin are bought, shape (_BINS,) per slot."""
     kept = customers.where(F.pmod("customer_key", F.lit(_FOLDS)) == 0)
     counted = (
-        kept.mapInArrow(_counter(shared, cut, trees, settings), _COUNTS)
+        kept.mapInArrow(_counter(shared, cut, models, settings), _COUNTS)
         .groupBy("slot", "bin")
         .agg(F.sum("rows").alias("rows"), F.sum("bought").alias("bought"))
         .toPandas()
@@ -225,7 +198,7 @@ def _calibrate(
     return curves
 
 
-def _counter(shared: Broadcast[Windows], cut: int, trees: dict[str, Trees], settings: RecommendSettings) -> _Maker:
+def _counter(shared: Broadcast[Windows], cut: int, models: Models, settings: RecommendSettings) -> _Maker:
     """Make the function that Spark maps over Arrow batches of customers: candidates and purchases per bin."""
 
     def count_bins(batches: Batches) -> Iterator[pa.RecordBatch]:
@@ -234,7 +207,7 @@ def _counter(shared: Broadcast[Windows], cut: int, trees: dict[str, Trees], sett
             keys = batch.column("customer_key").to_numpy()
             for found, labels, _ in _labelled(batch, shared.value, cut, settings, keys):
                 for slot, own in counts.items():
-                    places, margins = score_candidates(found, slot, trees[slot])
+                    places, margins = score_candidates(found, slot, models[slot])
                     bins = bins_of(margins)
                     own += [np.bincount(bins, w, _BINS).astype(np.int64) for w in (None, labels[places])]
         for slot, (rows, bought) in counts.items():

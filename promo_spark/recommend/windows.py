@@ -12,12 +12,11 @@ from pyspark.sql import functions as F
 
 from promo_spark.contracts.settings import RecommendSettings
 from promo_spark.kernels.candidates import pool_matrices
-from promo_spark.kernels.habits import Catalogue, Purchases, describe_products, habits_before, sum_products
+from promo_spark.kernels.habits import N_SUMS, Catalogue, Purchases, describe_products, habits_before, sum_products
 from promo_spark.kernels.neighbours import Pool, make_pool
 from promo_spark.recommend.packed_lists import unpack_column
 from promo_spark.recommend.purchases import index_products, keep_eligible_lines
 
-_SUMS = 10
 Batches = Iterable[pa.RecordBatch]
 
 
@@ -91,21 +90,24 @@ def pack_purchase_days(
         settings: Exclusions.
 
     Returns:
-        customer_id, customer_key (a hash of it), products and days (array<int>, by product, then by day; -1 is the
-        day before the date); one row per customer, laid out by content.
+        customer_id, customer_key (a hash of it), products, days (array<int>, by product, then by day; -1 is the day
+        before the date) and discounted (array<boolean>); one row per customer, laid out by content.
     """
     lines = keep_eligible_lines(order_lines=order_lines, products=products, as_of_date=as_of_date, settings=settings)
     numbered = index_products(order_lines.sparkSession, product_ids.tolist())
-    entry = F.struct("product_index", F.date_diff("order_date", F.lit(as_of_date)).alias("day"))
     return (
-        lines.join(F.broadcast(numbered), "product_id")
+        lines.repartition("customer_id")
+        .join(F.broadcast(numbered), "product_id")
+        .groupBy("customer_id", "product_index", F.date_diff("order_date", F.lit(as_of_date)).alias("day"))
+        .agg(F.max("is_discounted").alias("discounted"))
         .groupBy("customer_id")
-        .agg(F.sort_array(F.collect_set(entry)).alias("entries"))
+        .agg(F.sort_array(F.collect_list(F.struct("product_index", "day", "discounted"))).alias("entries"))
         .select(
             "customer_id",
             F.xxhash64("customer_id").alias("customer_key"),
             F.col("entries.product_index").alias("products"),
             F.col("entries.day").alias("days"),
+            F.col("entries.discounted").alias("discounted"),
         )
     )
 
@@ -143,11 +145,12 @@ def purchases_of(rows: pa.Table | pa.RecordBatch) -> Purchases:
     """Purchase days of rows of ``pack_purchase_days``."""
     offsets, products = unpack_column(rows.column("products"))
     _, days = unpack_column(rows.column("days"))
-    return Purchases(offsets, products.astype(np.int64), days.astype(np.int64))
+    _, discounted = unpack_column(rows.column("discounted"))
+    return Purchases(offsets, products.astype(np.int64), days.astype(np.int64), discounted.astype(np.bool_))
 
 
 def _sum_by_cut(customers: DataFrame, cuts: Sequence[int], n_products: int) -> dict[int, NDArray[np.float64]]:
-    names = [f"sum_{place}" for place in range(_SUMS)]
+    names = [f"sum_{place}" for place in range(N_SUMS)]
     columns = ", ".join(("cut int", "product int", *(f"{name} double" for name in names)))
     rows = (
         customers.mapInArrow(_summer(cuts, n_products, names), columns)
@@ -156,7 +159,7 @@ def _sum_by_cut(customers: DataFrame, cuts: Sequence[int], n_products: int) -> d
         .agg(*(F.sum(name).alias(name) for name in names))
         .toPandas()
     )
-    sums = {cut: np.zeros((n_products, _SUMS)) for cut in cuts}
+    sums = {cut: np.zeros((n_products, N_SUMS)) for cut in cuts}
     for cut, summed in sums.items():
         own = rows[rows["cut"] == cut]
         summed[own["product"].to_numpy()] = own[names].to_numpy()
@@ -167,11 +170,11 @@ def _summer(cuts: Sequence[int], n_products: int, names: list[str]) -> Callable[
     """Make the function that Spark maps over Arrow batches of customers: one set of sums per task."""
 
     def sum_batches(batches: Batches) -> Iterator[pa.RecordBatch]:
-        sums = {cut: np.zeros((n_products, _SUMS)) for cut in cuts}
+        sums = {cut: np.zeros((n_products, N_SUMS)) for cut in cuts}
         for batch in batches:
             purchases = purchases_of(batch)
             for cut in cuts:
-                sums[cut] += sum_products(habits_before(purchases, cut), n_products)
+                sums[cut] += sum_products(purchases, cut, n_products)
         for cut, own in sums.items():
             products = np.flatnonzero(own.any(axis=1))
             columns = {name: pa.array(own[products, place]) for place, name in enumerate(names)}

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from promo_spark.contracts.arrow_matrices import lists_of
 from promo_spark.kernels.decision_covariates import (
     PROMOTION_FACTS,
     Decisions,
@@ -18,7 +19,6 @@ from promo_spark.kernels.decision_covariates import (
     measure_decisions,
 )
 from promo_spark.kernels.decision_outcomes import DECISION_OUTCOMES, measure_outcomes
-from promo_spark.response.arrow_matrices import lists_of
 
 CUSTOMERS_PER_BLOCK = 512
 _DECISIONS, _PURCHASES, _GIVEN, _REDEEMED = "decisions", "purchases", "given", "redeemed"

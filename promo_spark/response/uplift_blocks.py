@@ -11,9 +11,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from threadpoolctl import threadpool_limits
 
+from promo_spark.contracts.arrow_matrices import matrix_of
 from promo_spark.kernels.gram_regression import Floats, Standardiser
 from promo_spark.kernels.uplift_folds import Block
-from promo_spark.response.arrow_matrices import matrix_of
 from promo_spark.response.uplift_rows import ARM, COVARIATES, FOLD, OUTCOMES, PART, PROPENSITY
 
 Gather = Callable[[Block], Sequence[Floats]]

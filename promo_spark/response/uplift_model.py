@@ -16,10 +16,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import arrow_udf
 from threadpoolctl import threadpool_limits
 
+from promo_spark.contracts.arrow_matrices import matrix_of
 from promo_spark.kernels.doubly_robust import normal_quantile
 from promo_spark.kernels.effect_models import CONTROL, LinearUplift
 from promo_spark.kernels.gram_regression import Floats
-from promo_spark.response.arrow_matrices import matrix_of
 from promo_spark.response.uplift_groups import fit_groups
 from promo_spark.response.uplift_learners import Learnt
 from promo_spark.response.uplift_rows import UpliftRows

@@ -12,10 +12,10 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from threadpoolctl import threadpool_limits
 
+from promo_spark.contracts.arrow_matrices import lists_of, matrix_of
 from promo_spark.contracts.persisted import persisted
 from promo_spark.kernels.arm_chances import ArmChances, fit_arm_chances
 from promo_spark.kernels.doubly_robust import trimming_limits
-from promo_spark.response.arrow_matrices import lists_of, matrix_of
 
 _FIT_ROWS = 100_000
 _CHANCES = "_chances"

@@ -12,10 +12,10 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 from threadpoolctl import threadpool_limits
 
+from promo_spark.contracts.arrow_matrices import lists_of
 from promo_spark.kernels.doubly_robust import cluster_sums, normal_quantile
 from promo_spark.kernels.gram_regression import Floats, Standardiser
 from promo_spark.kernels.uplift_folds import score_rows
-from promo_spark.response.arrow_matrices import lists_of
 from promo_spark.response.uplift_blocks import to_block, whole_customers
 from promo_spark.response.uplift_learners import Prepared
 

@@ -14,11 +14,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from threadpoolctl import threadpool_limits
 
+from promo_spark.contracts.arrow_matrices import lists_of
 from promo_spark.kernels.boosted_trees import Trees
 from promo_spark.kernels.gram_regression import Floats, Standardiser
 from promo_spark.kernels.linear_learners import Kind, Nuisances
 from promo_spark.kernels.tree_uplift import TreePart, TreeUplift, tree_targets
-from promo_spark.response.arrow_matrices import lists_of
 from promo_spark.response.boosting import LABEL, VECTOR, WEIGHT, boost
 from promo_spark.response.uplift_blocks import to_block, whole_customers
 from promo_spark.response.uplift_rows import ARM, FOLD, OUTCOMES, UpliftRows

@@ -10,10 +10,10 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from threadpoolctl import threadpool_limits
 
+from promo_spark.contracts.arrow_matrices import lists_of, matrix_of
 from promo_spark.kernels.effect_models import predict_linear
 from promo_spark.kernels.gram_regression import Floats, Standardiser
 from promo_spark.kernels.policy_rules import OBJECTIVE, PolicyRule
-from promo_spark.response.arrow_matrices import lists_of, matrix_of
 from promo_spark.response.safe_policy import learn_rules
 from promo_spark.response.uplift_learners import learn_uplift, prepare_learning
 from promo_spark.response.uplift_rows import ARM, COVARIATES, FOLD, OUTCOMES, PROPENSITY, UpliftRows, prepare_rows

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from pyspark.ml.util import MLReadable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from sklearn.base import ClassifierMixin
 
 from promo_spark.contracts.consent import Silence, names_customers
 from promo_spark.contracts.settings import Settings
@@ -214,6 +215,16 @@ class Stage:
         model.write().overwrite().save(path)
         seal_model(self.spark, path)
         self.tracker.model(name, model, sample, output)
+
+    def register_classifier(self, name: str, model: ClassifierMixin, sample: pd.DataFrame) -> None:
+        """Keep a fitted scikit-learn classifier in the MLflow registry only.
+
+        Args:
+            name: Name of the model.
+            model: Of columns without names.
+            sample: Rows of its input, the columns named, for the signature.
+        """
+        self.tracker.classifier(name, model, sample)
 
     def register_challenger(self, name: str, model: Any, sample: DataFrame, output: DataFrame) -> None:  # noqa: ANN401  (any Spark model)
         """Keep a model in the MLflow registry only, beside the one in force; arguments as of ``save_model``."""

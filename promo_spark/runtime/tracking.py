@@ -24,6 +24,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.tracking import MlflowClient
 from pyspark.sql import DataFrame
+from sklearn.base import ClassifierMixin
 
 from promo_spark.contracts.settings import Settings, Tracking
 from promo_spark.errors import TrackingError
@@ -35,6 +36,9 @@ _LOG = logging.getLogger(__name__)
 RUN_ID_TAG = "promo_spark.run_id"
 CHAMPION, CHALLENGER = "champion", "challenger"
 _REQUIREMENTS = ["pyspark", "mlflow"]
+_SKLEARN_REQUIREMENTS = ["scikit-learn", "numpy", "skops", "mlflow"]
+# Boosted trees are made of these; skops asks for a word about every class that it does not know.
+_SKLEARN_TREES = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 _SAMPLE_ROWS = 20
 
 
@@ -127,10 +131,33 @@ class Tracker:
             pip_requirements=pip_requirements,
             await_registration_for=30,
         )
-        client = MlflowClient()
-        versions = client.search_model_versions(f"name = '{registered}'")
-        newest = max(int(found.version) for found in versions)
-        client.set_registered_model_alias(registered, alias, str(newest))
+        _point_to_newest(registered, alias)
+
+    def classifier(self, name: str, model: ClassifierMixin, sample: pd.DataFrame) -> None:
+        """Log a scikit-learn classifier, which answers with probabilities, and register it in force.
+
+        Its file holds no pickle: what loads it runs no code of it.
+        """
+        registered = f"{self._prefix}_{name}"
+        mlflow.sklearn.log_model(
+            model,
+            name=name,
+            registered_model_name=registered,
+            signature=infer_signature(sample, model.predict_proba(sample.to_numpy())),
+            pip_requirements=[f"{package}=={version(package)}" for package in _SKLEARN_REQUIREMENTS],
+            serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_SKOPS,
+            skops_trusted_types=_SKLEARN_TREES,
+            pyfunc_predict_fn="predict_proba",
+            await_registration_for=30,
+        )
+        _point_to_newest(registered, CHAMPION)
+
+
+def _point_to_newest(registered: str, alias: str) -> None:
+    client = MlflowClient()
+    versions = client.search_model_versions(f"name = '{registered}'")
+    newest = max(int(found.version) for found in versions)
+    client.set_registered_model_alias(registered, alias, str(newest))
 
 
 @contextmanager

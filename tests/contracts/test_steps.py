@@ -102,7 +102,7 @@ def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Worl
         f"places: {{warehouse: {place}/warehouse, identity: {place}/identity, key_file: {place}/identity/key}}\n"
         f"tracking: {{uri: 'sqlite:///{place}/mlflow.db', artifacts: {place}/artifacts}}\n"
         "segments: {cluster_counts: [3], resamples: 2, horizon_days: 28}\n"
-        "recommend: {rank: 4, iterations: 2, min_customers: 1, ranker_trees: 3, models: [hybrid, neighbours, als, "
+        "recommend: {rank: 4, iterations: 2, min_customers: 1, models: [hybrid, neighbours, als, "
         "item_neighbours, association_rules, content, segment_popularity]}\n"
         "response: {categories: 6, trees: 3, depth: 2}\n"
         "plan: {bootstraps: 60}\n"

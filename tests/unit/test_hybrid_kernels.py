@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeRegressor
 
 from promo_spark.kernels import candidates
@@ -49,12 +50,19 @@ def world(seed: int = 4) -> Bought:
 def packed(bought: Bought, n_customers: int = N_CUSTOMERS) -> Purchases:
     rows = np.array(sorted(bought), dtype=np.int64).reshape(-1, 3)
     counts = np.bincount(rows[:, 0], minlength=n_customers)
-    return Purchases(np.concatenate([[0], np.cumsum(counts)]), rows[:, 1], rows[:, 2])
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return Purchases(offsets, rows[:, 1], rows[:, 2], is_discounted(rows[:, 1], rows[:, 2]))
+
+
+def is_discounted(products: NDArray[np.int64], days: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Every third product, every fourth day."""
+    found: NDArray[np.bool_] = (products % 3 == 1) & (days % 4 == 0)
+    return found
 
 
 def described(bought: Bought, cut: int) -> tuple[Habits, Catalogue]:
     habits = habits_before(packed(bought), cut)
-    return habits, describe_products(sum_products(habits, N_PRODUCTS), GROUPS, 2)
+    return habits, describe_products(sum_products(packed(bought), cut, N_PRODUCTS), GROUPS, 2)
 
 
 def found_at(bought: Bought, cut: int) -> Candidates:
@@ -73,6 +81,8 @@ def test_habits_are_those_of_counting() -> None:
         assert habits.day_count[place] == len(ages)
         assert (habits.last_days[place], habits.first_days[place]) == (min(ages), max(ages))
         assert habits.decayed[place, 1] == pytest.approx(sum(0.5 ** (age / 28) for age in ages))
+        gaps = np.diff(sorted(ages))
+        assert habits.gap_squares[place] == (gaps**2).sum()
         assert habits.was_earlier[place] == any(28 < age <= 56 for age in ages)
     pairs = {(c, p) for c, p, day in bought if day < cut}
     assert len(habits.products) == len(pairs)
@@ -84,16 +94,20 @@ def test_habits_are_those_of_counting() -> None:
 
 def test_products_are_described_by_their_buyers_and_parts_add_up() -> None:
     bought = world()
-    habits, catalogue = described(bought, 0)
+    _, catalogue = described(bought, 0)
     for product in range(N_PRODUCTS):
         buyers = {c for c, p, _ in bought if p == product}
         recent = {c for c, p, day in bought if p == product and day >= -28}
         assert catalogue.feature("buyers")[product] == len(buyers)
         assert catalogue.feature("buyers_28d")[product] == len(recent)
         assert catalogue.is_open[product] == (len(buyers) >= 2)
+        for days, name in ((7, "discount_rate_7d"), (14, "discount_rate_14d"), (999, "discount_rate")):
+            inside = [day for _, p, day in bought if p == product and day >= -days]
+            reduced = is_discounted(np.full(len(inside), product), np.array(inside, dtype=int))
+            assert catalogue.feature(name)[product] == pytest.approx(reduced.mean() if inside else 0)
     half = [row for row in bought if row[0] < 9], [row for row in bought if row[0] >= 9]
-    summed = sum(sum_products(habits_before(packed(part), 0), N_PRODUCTS) for part in half)
-    np.testing.assert_array_equal(summed, sum_products(habits, N_PRODUCTS))
+    summed = sum(sum_products(packed(part), 0, N_PRODUCTS) for part in half)
+    np.testing.assert_array_equal(summed, sum_products(packed(bought), 0, N_PRODUCTS))
 
 
 def test_nothing_from_the_cut_on_changes_a_candidate() -> None:
@@ -121,7 +135,7 @@ def test_features_are_those_of_the_habits_and_unknown_for_what_is_new() -> None:
     bought = world()
     found, (habits, catalogue) = found_at(bought, 0), described(bought, 0)
     assert found.features.shape == (len(found.customers), len(FEATURES))
-    assert np.isfinite(found.features).all()
+    assert not np.isinf(found.features).any()
     count, last = (found.features[:, FEATURES.index(name)] for name in ("day_count", "last_days"))
     known = {
         (c, p): (n, d)
@@ -130,7 +144,7 @@ def test_features_are_those_of_the_habits_and_unknown_for_what_is_new() -> None:
         )
     }
     for place, pair in enumerate(zip(found.customers.tolist(), found.products.tolist(), strict=True)):
-        assert (count[place], last[place]) == known.get(pair, (-1, -1))
+        np.testing.assert_array_equal((count[place], last[place]), known.get(pair, (np.nan, np.nan)))
     first = len(FEATURES) - 14 - len(PRODUCT_FEATURES)
     np.testing.assert_array_equal(
         found.features[:, first : first + len(PRODUCT_FEATURES)], catalogue.features[found.products]

@@ -6,17 +6,12 @@ from pyspark.sql import DataFrame
 
 from promo_spark.contracts.settings import RecommendSettings
 from promo_spark.contracts.silver import PRODUCTS
-from promo_spark.kernels.boosted_trees import add_trees
-from promo_spark.kernels.candidates import LEARNT_FROM
 from promo_spark.recommend.hybrid import Hybrid, fit_hybrid, recommend_by_hybrid
 from promo_spark.recommend.purchases import list_catalogue, summarise_purchases
-from promo_spark.recommend.ranker import as_vectors
 from tests.spark.recommend.shopping import DAY, MakeRows, Purchase, lines_of
 
 pytestmark = pytest.mark.slow  # the second stage is off unless set; its kernels are tested without Spark
-SETTINGS = RecommendSettings(
-    list_length=5, min_customers=2, neighbours=10, ranker_trees=5, ranker_depth=3, ranker_windows=2
-)
+SETTINGS = RecommendSettings(list_length=5, min_customers=2, neighbours=10, ranker_windows=2)
 N_CUSTOMERS, N_PRODUCTS = 80, 30
 Lists = dict[tuple[str, str], list[tuple[str, float, bool]]]
 
@@ -65,18 +60,6 @@ def hybrid(make_rows: MakeRows) -> Hybrid:
     found = fitted(lines_of(make_rows, bought()), make_rows)
     assert found is not None
     return found
-
-
-def test_trees_as_arrays_say_what_sparks_model_says(make_rows: MakeRows, hybrid: Hybrid) -> None:
-    spark = make_rows(PRODUCTS, []).sparkSession
-    for slot, ranker in hybrid.rankers.items():
-        rows = np.random.default_rng(1).integers(-1, 20, (60, len(LEARNT_FROM[slot]))).astype(np.float32) / 4
-        examples = spark.createDataFrame([(0.0, row) for row in rows.tolist()], "label double, features array<float>")
-        scored = ranker.model.transform(as_vectors(examples)).select("features", "rawPrediction").collect()
-        found = np.array([row.features.toArray() for row in scored], dtype=np.float32)
-        margins = np.array([row.rawPrediction[1] for row in scored])
-        assert len(set(margins)) > 3
-        np.testing.assert_allclose(add_trees(ranker.trees, found), margins)
 
 
 def test_lists_hold_favourites_with_honest_probabilities(make_rows: MakeRows, hybrid: Hybrid) -> None:

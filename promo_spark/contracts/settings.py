@@ -150,7 +150,7 @@ class RecommendSettings(Frozen):
     """Models of what customers buy, and the lists made from them."""
 
     models: tuple[ProductModel, ...] = Field(
-        default=("neighbours", "segment_popularity", "als", "content"),
+        default=("hybrid", "neighbours", "segment_popularity", "als", "content"),
         description="Models that make lists, the most trusted first: recommend.served takes from the first with any "
         "product left. Own habits and what is popular always come after them",
     )
